@@ -1,0 +1,1 @@
+"""What answers: engines run here, providers run elsewhere."""

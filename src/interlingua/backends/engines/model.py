@@ -1,0 +1,19 @@
+"""What an engine is asked to run."""
+
+import msgspec
+
+from interlingua.catalog.card import StoredModel
+from interlingua.types.models import Capabilities
+
+
+class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored model under a deployment's name and limits. ``None``: the engine decides."""
+
+    #: The deployment's name: what replies call the model.
+    name: str
+    stored: StoredModel
+    context_length: int | None = None
+    slots: int | None = None
+    threads: int | None = None
+    #: The config's statements, merged over the card's.
+    capabilities: Capabilities = Capabilities()

@@ -1,0 +1,135 @@
+"""The schema of ``interlingua.toml``. Every setting exists once: here.
+
+The reference page and ``--help`` are generated from these structs; a field's docstring is
+the comment before it, so each says its unit and what leaving it out means.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from interlingua.types.models import Capabilities, ExtraParameters
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[server]``"""
+
+    host: Annotated[
+        str, Meta(description="Address to listen on. Beyond loopback, keys must be set.")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    ] = 8080
+    keys: Annotated[
+        tuple[str, ...],
+        Meta(description='Keys that callers may use, each as "${NAME}". Empty: one is generated.'),
+    ] = ()
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, description="Longest request body; a longer one is 413.")
+    ] = 32 * 1024 * 1024
+    call_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest time for one call, waiting included; then 504.")
+    ] = 600.0
+    load_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest time to load a model; then 503.")
+    ] = 300.0
+    drain_timeout_s: Annotated[
+        float, Meta(ge=0, description="How long calls under way may go on after SIGTERM.")
+    ] = 30.0
+    extra_parameters: Annotated[
+        ExtraParameters,
+        Meta(description="What happens to unknown parameters on the AI-inference routes."),
+    ] = "error"
+    model_type: Annotated[
+        Literal["service", "documentation", "enum"],
+        Meta(
+            description="Spelling of model_type in /info: chat-completion (service), "
+            "chat-completions (documentation, LlamaIndex needs it), chat_completion (enum)."
+        ),
+    ] = "service"
+    remote_images: Annotated[
+        tuple[str, ...],
+        Meta(description="Hosts that image URLs may name. Empty: only data: URLs."),
+    ] = ()
+    docs: Annotated[
+        bool | None,
+        Meta(description="Whether /docs and /openapi.json are open. Unset: only on loopback."),
+    ] = None
+    data_dir: Annotated[
+        str | None,
+        Meta(
+            description="Where models and the generated key are kept. Unset: the user's data directory."
+        ),
+    ] = None
+
+
+class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[deployment]]``: a named model ready to answer."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            description="The name that callers use.",
+        ),
+    ]
+    model: Annotated[
+        str,
+        Meta(description="A card of the catalog, or the path of a file or directory."),
+    ]
+    compute: Annotated[
+        Literal["serverless", "managed"],
+        Meta(
+            description="serverless: loaded on the first call, unloaded when idle. managed: always on."
+        ),
+    ] = "serverless"
+    aliases: Annotated[
+        tuple[str, ...],
+        Meta(description='Other names that callers use for it; "*" catches every name.'),
+    ] = ()
+    idle_s: Annotated[
+        float,
+        Meta(gt=0, description="A serverless model is unloaded after this long without a call."),
+    ] = 900.0
+    context_length: Annotated[
+        int | None,
+        Meta(ge=64, description="Tokens that one call gets. Unset: the card's."),
+    ] = None
+    slots: Annotated[
+        int | None,
+        Meta(ge=1, le=64, description="Calls worked on at once. Unset: follows from memory."),
+    ] = None
+    threads: Annotated[
+        int | None, Meta(ge=1, description="Threads of the engine. Unset: one a core.")
+    ] = None
+    max_waiting: Annotated[
+        int, Meta(ge=0, description="Calls that may wait for a slot; one more is 429.")
+    ] = 256
+    capabilities: Annotated[
+        Capabilities, Meta(description="What the deployment can honour, where the card is wrong.")
+    ] = Capabilities()
+
+
+class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[endpoint]]``: one address, several deployments."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            description="The address is /endpoints/NAME.",
+        ),
+    ]
+    traffic: Annotated[
+        dict[str, Annotated[float, Meta(ge=0)]],
+        Meta(description="Weights by deployment; they need not add up to 100."),
+    ]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    server: ServerConfig = ServerConfig()
+    deployment: tuple[DeploymentConfig, ...] = ()
+    endpoint: tuple[EndpointConfig, ...] = ()
