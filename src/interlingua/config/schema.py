@@ -58,9 +58,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     data_dir: Annotated[
         str | None,
-        Meta(
-            description="Where models and the generated key are kept. Unset: the user's data directory."
-        ),
+        Meta(description="Where models and the generated key are kept. Unset: the user's own."),
     ] = None
 
 
@@ -80,9 +78,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ]
     compute: Annotated[
         Literal["serverless", "managed"],
-        Meta(
-            description="serverless: loaded on the first call, unloaded when idle. managed: always on."
-        ),
+        Meta(description="serverless: loaded on the first call until idle. managed: always on."),
     ] = "serverless"
     aliases: Annotated[
         tuple[str, ...],
