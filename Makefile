@@ -1,0 +1,66 @@
+# The tasks of this project; `make` lists them. Each does the set-up that it needs, once.
+#
+#   PYTHON=python3.12 make test     choose the interpreter of a new .venv
+#   make serve ARGS="--port 9000"   arguments for `interlingua serve`
+#   make test ARGS="tests/types"    arguments for pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check fix bench docs clean
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := server,llamacpp,onnx
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PULL := $(BIN)/interlingua models pull --defaults
+ARGS ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.serve ## answer on http://127.0.0.1:8080 with the default models
+	@$(PULL)
+	@exec $(BIN)/interlingua serve $(ARGS)
+
+test: check ## the checks, then every test, with coverage
+	@$(PULL)
+	@$(BIN)/python -m pytest --cov $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, layers, spelling
+	@$(BIN)/ruff format --check --quiet . || { echo "Run \`make fix\`." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said" >&2; exit 1; }
+	@$(BIN)/codespell
+	@echo "check: clean"
+
+fix: $(VENV)/.dev ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.dev ## measure, and print the tables of docs/benchmarks.md
+	@$(PULL)
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.dev ## write the reference pages that come from the code
+	@$(BIN)/python docs/generate.py
+
+clean: ## remove the environment and what the tools left; pulled models stay
+	@rm -rf $(VENV) dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
+		.pytest_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- Set-up ---------------------------------------------------------------------------------
+
+$(VENV)/pyvenv.cfg:
+	@PYTHON="$(PYTHON)" sh .ci/venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "Installing the server and its engines into $(VENV) (about 130 MB, once)"
+	@$(PIP) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "Installing the server, its engines and the development tools into $(VENV) (once)"
+	@$(PIP) --editable '.[$(EXTRAS),dev]'
+	@touch $(VENV)/.serve $@
