@@ -1,0 +1,1 @@
+"""The use cases: find the deployment, negotiate, wait for a place, answer. No HTTP."""

@@ -1,36 +1,251 @@
 """Request × capabilities × policy → a request that the backend can honour, and what changed.
 
-Written in full with its tests; the signatures below are what its callers rely on.
+Rules of this file:
+- It is the only place where a capability is refused; backends never check.
+- Each top-level parameter ends in exactly one of four states: honoured, refused by name,
+  dropped (only under ``drop``), passed through (only under ``pass-through``).
+- Unknown names are judged first, then values, the first found.
 """
 
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
-from interlingua.types.chat import ChatRequest
+from interlingua.errors import (
+    ExtraForbidden,
+    Location,
+    ParameterNotSupported,
+    UnknownParameters,
+)
+from interlingua.types.chat import (
+    AudioPart,
+    ChatRequest,
+    ImagePart,
+    JsonSchemaFormat,
+    TextFormat,
+    TextPart,
+)
 from interlingua.types.completions import CompletionRequest
 from interlingua.types.embeddings import EmbeddingsRequest, ImageEmbeddingsRequest
+from interlingua.types.lift import lift
 from interlingua.types.models import Capabilities, ExtraParameters
+
+from .changes import Changes
 
 Request = TypeVar(
     "Request", ChatRequest, CompletionRequest, EmbeddingsRequest, ImageEmbeddingsRequest
 )
+_AnyRequest = ChatRequest | CompletionRequest | EmbeddingsRequest | ImageEmbeddingsRequest
 
+#: Fields that are not parameters a model honours or not: what is asked, and of whom.
+_NOT_PARAMETERS = frozenset(
+    {"messages", "prompts", "inputs", "model", "stream", "include_usage", "extra"}
+)
 
-class Changes(msgspec.Struct, frozen=True):
-    """What was done to a request's top-level parameters."""
-
-    dropped: tuple[str, ...] = ()
-    renamed: tuple[tuple[str, str], ...] = ()
-    passed: tuple[str, ...] = ()
-
-    def header(self) -> str | None:
-        """The value of ``x-interlingua-changes``; ``None`` when nothing changed."""
-        raise NotImplementedError
+#: Values that ask for nothing: they are honoured by whoever doesn't know the parameter.
+_NEUTRAL: dict[str, Callable[[object], bool]] = {
+    "n": lambda value: value == 1,
+    "best_of": lambda value: value == 1,
+    "echo": lambda value: value is False,
+    "suffix": lambda value: value == "",
+    "logprobs": lambda value: value is False,
+    "logit_bias": lambda value: value == {},
+    "parallel_tool_calls": lambda value: value is True,
+    "modalities": lambda value: value == ("text",),
+    "response_format": lambda value: isinstance(value, TextFormat),
+    "tool_choice": lambda value: value in {"none", "auto"} if isinstance(value, str) else False,
+    "encoding_format": lambda value: value == "float",
+    "input_type": lambda value: value == "text",
+}
 
 
 def negotiate(
     request: Request, can: Capabilities, policy: ExtraParameters | None
 ) -> tuple[Request, Changes]:
-    """The request as this deployment can honour it, and what was changed."""
-    raise NotImplementedError
+    """The request as this deployment can honour it, and what was changed.
+
+    ``policy`` is ``None`` where the caller said nothing on a route without a default of its
+    own (OpenAI's): providers then get what they may know, and engines drop what they don't.
+
+    Raises:
+        UnknownParameters: unknown names under ``error``.
+        ExtraForbidden: a name passed to an engine that doesn't list it.
+        ParameterNotSupported: a known parameter, or its value, that the model can't honour.
+    """
+    passes_through = bool(can.passes_through)
+    if policy is None:
+        policy = "pass-through" if passes_through else "drop"
+    changes = Changes()
+    if request.extra:
+        request, changes = _settle_extra(request, can, policy)
+    for name, value in given(request):
+        _refuse_unsupported(name, value, can)
+    for check in _CHECKS[type(request)]:
+        check(request, can)
+    return request, changes
+
+
+def given(request: _AnyRequest) -> Iterator[tuple[str, object]]:
+    """The known top-level parameters that the caller gave a value, by their wire names."""
+    for field in request.__struct_fields__:
+        if field in _NOT_PARAMETERS:
+            continue
+        value = getattr(request, field)
+        if value is UNSET or value == () or (value is None and field != "max_tokens"):
+            continue
+        yield field, value
+
+
+def _settle_extra(
+    request: Request, can: Capabilities, policy: ExtraParameters
+) -> tuple[Request, Changes]:
+    names = tuple(request.extra)
+    match policy:
+        case "error":
+            raise UnknownParameters(names)
+        case "drop":
+            return msgspec.structs.replace(request, extra={}), Changes(dropped=names)
+        case "pass-through":
+            return _pass_through(request, can), Changes()
+
+
+def _pass_through(request: Request, can: Capabilities) -> Request:
+    """An engine honours what is on its own list, as the OpenAI route validates it."""
+    if can.passes_through:
+        return request
+    extensions = can.extensions or frozenset()
+    for name, value in request.extra.items():
+        if name not in extensions:
+            raise ExtraForbidden(name, value)
+    extra = request.extra
+    request = msgspec.structs.replace(request, extra={})
+    for name, value in extra.items():
+        request = lift(request, name, value)
+    return request
+
+
+def _refuse_unsupported(name: str, value: object, can: Capabilities) -> None:
+    if can.parameters is None or name in can.parameters or name in (can.extensions or ()):
+        return
+    neutral = _NEUTRAL.get(name)
+    if neutral is not None and neutral(value):
+        return
+    if name == "dimensions" and value == can.embedding_length:
+        return
+    raise ParameterNotSupported(
+        f"This model doesn't support the parameter {name!r}. Leave it out.",
+        location=("body", name),
+        value=_harmless(value),
+    )
+
+
+def _harmless(value: object) -> object:
+    """The value where it is a short scalar; prompts and documents are not repeated."""
+    if isinstance(value, str):
+        return value if len(value) <= 100 else None
+    return value if isinstance(value, int | float) else None
+
+
+def _refuse(location: Location, value: object, reason: str) -> ParameterNotSupported:
+    return ParameterNotSupported(reason, location=location, value=value)
+
+
+def _check_response_format(request: ChatRequest, can: Capabilities) -> None:
+    wanted = request.response_format
+    if wanted is None or can.response_formats is None:
+        return
+    name = "json_schema" if isinstance(wanted, JsonSchemaFormat) else _tag(wanted)
+    if name not in can.response_formats and name != "text":
+        allowed = ", ".join(sorted(can.response_formats))
+        raise _refuse(
+            ("body", "response_format"),
+            name,
+            f"This model doesn't support the response format {name!r}; it has: {allowed}.",
+        )
+
+
+def _tag(value: msgspec.Struct) -> str:
+    return str(value.__struct_config__.tag)
+
+
+def _check_messages(request: ChatRequest, can: Capabilities) -> None:
+    """Image and audio content needs a model with that sense (contract §8.3)."""
+    modalities = can.modalities or frozenset({"text"})
+    for place, message in enumerate(request.messages):
+        role = _tag(message)
+        if can.roles is not None and role not in can.roles:
+            raise _refuse(
+                ("body", "messages", place, "role"),
+                role,
+                f"This model doesn't support messages of the role {role!r}.",
+            )
+        if message.content is None or isinstance(message.content, str):
+            continue
+        for number, part in enumerate(message.content):
+            match part:
+                case TextPart():
+                    continue
+                case ImagePart():
+                    sense = "image"
+                case AudioPart():
+                    sense = "audio"
+            if sense not in modalities:
+                raise _refuse(
+                    ("body", "messages", place, "content", number),
+                    sense,
+                    f"This model doesn't take {sense} content; it takes: "
+                    f"{', '.join(sorted(modalities))}.",
+                )
+
+
+def _check_embedding_options(
+    request: EmbeddingsRequest | ImageEmbeddingsRequest, can: Capabilities
+) -> None:
+    encoding = request.encoding_format
+    if encoding and can.encoding_formats is not None and encoding not in can.encoding_formats:
+        allowed = ", ".join(sorted(can.encoding_formats))
+        raise _refuse(
+            ("body", "encoding_format"),
+            encoding,
+            f"This model doesn't support the encoding format {encoding!r}; it has: {allowed}.",
+        )
+    kind = request.input_type
+    if kind and kind != "text" and can.input_types is not None and kind not in can.input_types:
+        allowed = ", ".join(sorted({"text", *can.input_types}))
+        raise _refuse(
+            ("body", "input_type"),
+            kind,
+            f"This model doesn't tell the input type {kind!r} apart; it has: {allowed}.",
+        )
+    length = request.dimensions
+    if length is not None and can.dimensions is not None:
+        lengths = can.dimensions | ({can.embedding_length} if can.embedding_length else set())
+        if length not in lengths:
+            allowed = ", ".join(str(number) for number in sorted(lengths))
+            raise _refuse(
+                ("body", "dimensions"),
+                length,
+                f"This model doesn't make vectors of {length} dimensions; it has: {allowed}.",
+            )
+
+
+def _check_image_text(request: ImageEmbeddingsRequest, can: Capabilities) -> None:
+    if can.image_text:
+        return
+    for place, item in enumerate(request.inputs):
+        if item.text is not None:
+            raise _refuse(
+                ("body", "input", place, "text"),
+                None,
+                "This model embeds images only; it has no text in the same space.",
+            )
+
+
+_CHECKS: dict[type, tuple[Callable[..., None], ...]] = {
+    ChatRequest: (_check_response_format, _check_messages),
+    CompletionRequest: (),
+    EmbeddingsRequest: (_check_embedding_options,),
+    ImageEmbeddingsRequest: (_check_embedding_options, _check_image_text),
+}

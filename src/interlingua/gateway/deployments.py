@@ -1,0 +1,200 @@
+"""A deployment: a named backend with its life cycle and its places.
+
+Rules of this file:
+- *Serverless* is loaded on the first call and unloaded when idle; *managed* is always on.
+- Whoever comes while a model loads waits for the same load; leaving doesn't stop it.
+- A call holds a place from before its first token to after its last; at most
+  ``max_waiting`` wait for one, and one more is refused at once.
+- All of it runs on one event loop.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import msgspec
+
+from interlingua.backends.base import Backend, CallContext
+from interlingua.errors import ApiError, DeadlineExceeded, ModelNotReady, RateLimited
+from interlingua.types.models import Capabilities, ModelInfo
+
+Compute = Literal["serverless", "managed"]
+State = Literal["cold", "loading", "ready", "failed"]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """When a deployment's model is in memory, and how long calls wait for it."""
+
+    compute: Compute = "serverless"
+    #: A serverless model is unloaded after this long without a call.
+    idle_s: float = 900.0
+    max_waiting: int = 256
+    load_timeout_s: float = 300.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Deployment:
+    """A named model ready to answer, or that can be made so."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        backend: Backend,
+        aliases: tuple[str, ...] = (),
+        also_known_as: tuple[str, ...] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        """``also_known_as``, the names on the model's card, route here unless another
+        deployment claims them.
+        """
+        self.name = name
+        self.aliases = aliases
+        self.also_known_as = also_known_as
+        self.limits = limits
+        self.backend = backend
+        self.failure: ApiError | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._opened = False
+        self._places: asyncio.Semaphore | None = None
+        self._waiting = 0
+        self._calls = 0
+        self._last_used = 0.0
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.backend.info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.backend.capabilities
+
+    @property
+    def state(self) -> State:
+        if self._opening is not None:
+            return "loading"
+        if self._opened:
+            return "ready"
+        return "failed" if self.failure is not None else "cold"
+
+    @contextlib.asynccontextmanager
+    async def place(self, call: CallContext) -> AsyncIterator[None]:
+        """Hold a place for one call; loads the model if need be.
+
+        Raises:
+            ModelNotReady: the model can't be loaded.
+            RateLimited: too many calls wait already.
+            DeadlineExceeded: the call's time ran out while it waited.
+        """
+        self._calls += 1
+        try:
+            async with _deadline(call):
+                await self.open()
+                places = await self._take_place()
+            try:
+                yield
+            finally:
+                places.release()
+        finally:
+            self._calls -= 1
+            self._last_used = asyncio.get_running_loop().time()
+
+    async def _take_place(self) -> asyncio.Semaphore:
+        places = self._places
+        assert places is not None
+        if places.locked() and self._waiting >= self.limits.max_waiting:
+            raise RateLimited(
+                f"{self._waiting} calls already wait for the deployment {self.name!r}, and no "
+                "more may (max_waiting). Try again later."
+            )
+        self._waiting += 1
+        try:
+            await places.acquire()
+        finally:
+            self._waiting -= 1
+        return places
+
+    async def open(self) -> None:
+        """Load the model unless it is loaded; callers share one load.
+
+        Raises:
+            ModelNotReady: it can't be loaded, or not in time.
+        """
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+        if self._opened:
+            # An engine that died since is started again, or says why it can't be.
+            await self.backend.open()
+            return
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name=f"open {self.name}")
+            self._opening.add_done_callback(_retrieve)
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        try:
+            async with asyncio.timeout(self.limits.load_timeout_s):
+                await self.backend.open()
+        except TimeoutError:
+            await self.backend.close()
+            self.failure = ModelNotReady(
+                f"The model of the deployment {self.name!r} was not loaded within "
+                f"{self.limits.load_timeout_s:g} s (load_timeout_s)."
+            )
+            raise self.failure from None
+        except ApiError as error:
+            self.failure = error
+            raise
+        else:
+            self.failure = None
+            self._places = asyncio.Semaphore(self.backend.concurrency)
+            self._opened = True
+            self._last_used = asyncio.get_running_loop().time()
+        finally:
+            self._opening = None
+
+    async def close(self) -> None:
+        """Unload the model. Calls that come meanwhile load it again afterwards."""
+        opening = self._opening
+        if opening is not None:
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ApiError):
+                await opening
+        if self._closing is None:
+            self._opened = False
+            self._closing = asyncio.create_task(self._close(), name=f"close {self.name}")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self.backend.close()
+        finally:
+            self._closing = None
+
+    async def close_if_idle(self) -> None:
+        """Unload a serverless model that nobody has called for ``idle_s``."""
+        idle_s = asyncio.get_running_loop().time() - self._last_used
+        unused = self._opened and not self._calls and idle_s >= self.limits.idle_s
+        if unused and self.limits.compute == "serverless":
+            await self.close()
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Take a failed load's error even where every caller has left."""
+    if not task.cancelled():
+        task.exception()
+
+
+@contextlib.asynccontextmanager
+async def _deadline(call: CallContext) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(call.deadline):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(
+            "The call's time ran out while it waited (call_timeout_s)."
+        ) from None
