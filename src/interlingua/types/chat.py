@@ -14,6 +14,18 @@ from .usage import Usage
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 Name64 = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 
+# The ranges, named once: dialects and pass-through validate against the same ones.
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+#: The spec says at most 1, the documentation any non-negative: 2 is accepted everywhere.
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+#: The upper end is what engines count in.
+TokenCount = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+ChoiceCount = Annotated[int, Meta(ge=1, le=128)]
+LogitBias = Annotated[dict[str, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)]
+TopLogprobs = Annotated[int, Meta(ge=0, le=20)]
+
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
@@ -114,23 +126,22 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """What chat and text completions share."""
 
     model: str | None = None
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    #: The spec says at most 1, the documentation any non-negative: 2 is accepted everywhere.
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    temperature: Temperature | None = None
+    top_p: Fraction | None = None
     #: ``None``: up to the context's end. ``UNSET``: the route's default.
-    max_tokens: Annotated[int, Meta(ge=0)] | None | UnsetType = UNSET
+    max_tokens: TokenCount | None | UnsetType = UNSET
     stop: tuple[str, ...] = ()
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: Seed | None = None
     stream: bool = False
     #: ``stream_options.include_usage``: the OpenAI dialect's way to ask for usage in a stream.
     include_usage: bool | None = None
     #: Known on the OpenAI routes; elsewhere extra parameters that an engine may list.
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: ChoiceCount | None = None
+    logit_bias: LogitBias | None = None
+    top_k: TokenCount | None = None
+    min_p: Fraction | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     #: Top-level fields that the dialect doesn't know, as decoded JSON.
     extra: Mapping[str, object] = {}
@@ -146,7 +157,7 @@ class ChatRequest(Sampling, frozen=True, kw_only=True):
     modalities: tuple[Literal["text", "audio"], ...] | None = None
     user_security_context: Mapping[str, object] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: TopLogprobs | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
     audio: Mapping[str, object] | None = None

@@ -1,0 +1,151 @@
+"""Deltas → a whole answer: a unary reply is the fold of a stream, so the two can't differ."""
+
+from collections.abc import AsyncIterable
+
+from .chat import (
+    ChatChoice,
+    ChatCompletion,
+    ChatDelta,
+    FinishReason,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+)
+from .completions import Completion, CompletionChoice, CompletionDelta
+from .usage import Usage
+
+
+class ChatFold:
+    """Gathers the deltas of one chat completion, in order."""
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _ChatChoice] = {}
+        self._usage = Usage()
+
+    def add(self, delta: ChatDelta) -> None:
+        if delta.usage is not None:
+            self._usage = delta.usage
+            if not (delta.speaks or delta.logprobs):
+                return
+        choice = self._choices.get(delta.index)
+        if choice is None:
+            choice = self._choices[delta.index] = _ChatChoice()
+        choice.add(delta)
+
+    def done(self) -> ChatCompletion:
+        """What the deltas so far make; the choices in the order of their index."""
+        choices = tuple(self._choices[index].done(index) for index in sorted(self._choices))
+        return ChatCompletion(choices=choices, usage=self._usage)
+
+
+class CompletionFold:
+    """Gathers the deltas of one text completion, in order."""
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _TextChoice] = {}
+        self._usage = Usage()
+
+    def add(self, delta: CompletionDelta) -> None:
+        if delta.usage is not None:
+            self._usage = delta.usage
+            if not (delta.speaks or delta.logprobs):
+                return
+        choice = self._choices.get(delta.index)
+        if choice is None:
+            choice = self._choices[delta.index] = _TextChoice()
+        choice.add(delta)
+
+    def done(self) -> Completion:
+        """What the deltas so far make; the choices in the order of their index."""
+        choices = tuple(self._choices[index].done(index) for index in sorted(self._choices))
+        return Completion(choices=choices, usage=self._usage)
+
+
+async def fold_chat(deltas: AsyncIterable[ChatDelta]) -> ChatCompletion:
+    """The whole answer. Whoever made the generator closes it."""
+    fold = ChatFold()
+    async for delta in deltas:
+        fold.add(delta)
+    return fold.done()
+
+
+async def fold_completion(deltas: AsyncIterable[CompletionDelta]) -> Completion:
+    """The whole answer. Whoever made the generator closes it."""
+    fold = CompletionFold()
+    async for delta in deltas:
+        fold.add(delta)
+    return fold.done()
+
+
+class _ChatChoice:
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._tool_calls: dict[int, _Call] = {}
+        self._logprobs: list[TokenLogprob] = []
+        self._finish_reason: FinishReason | None = None
+
+    def add(self, delta: ChatDelta) -> None:
+        if delta.text:
+            self._text.append(delta.text)
+        if delta.reasoning:
+            self._reasoning.append(delta.reasoning)
+        if delta.refusal:
+            self._refusal.append(delta.refusal)
+        for piece in delta.tool_calls:
+            call = self._tool_calls.get(piece.index)
+            if call is None:
+                call = self._tool_calls[piece.index] = _Call()
+            call.add(piece)
+        self._logprobs.extend(delta.logprobs)
+        if delta.finish_reason is not None:
+            self._finish_reason = delta.finish_reason
+
+    def done(self, index: int) -> ChatChoice:
+        text = "".join(self._text)
+        return ChatChoice(
+            index=index,
+            text=None if self._tool_calls and not text else text,
+            reasoning="".join(self._reasoning) or None,
+            refusal="".join(self._refusal) or None,
+            tool_calls=tuple(self._tool_calls[place].done() for place in sorted(self._tool_calls)),
+            finish_reason=self._finish_reason,
+            logprobs=tuple(self._logprobs),
+        )
+
+
+class _Call:
+    def __init__(self) -> None:
+        self._id = ""
+        self._name = ""
+        self._arguments: list[str] = []
+
+    def add(self, piece: ToolCallDelta) -> None:
+        self._id = self._id or piece.id or ""
+        self._name = self._name or piece.name or ""
+        self._arguments.append(piece.arguments)
+
+    def done(self) -> ToolCall:
+        return ToolCall(id=self._id, name=self._name, arguments="".join(self._arguments))
+
+
+class _TextChoice:
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._finish_reason: FinishReason | None = None
+
+    def add(self, delta: CompletionDelta) -> None:
+        self._text.append(delta.text)
+        self._logprobs.extend(delta.logprobs)
+        if delta.finish_reason is not None:
+            self._finish_reason = delta.finish_reason
+
+    def done(self, index: int) -> CompletionChoice:
+        return CompletionChoice(
+            index=index,
+            text="".join(self._text),
+            finish_reason=self._finish_reason,
+            logprobs=tuple(self._logprobs),
+        )
