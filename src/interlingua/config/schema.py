@@ -48,14 +48,6 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "chat-completions (documentation, LlamaIndex needs it), chat_completion (enum)."
         ),
     ] = "service"
-    remote_images: Annotated[
-        tuple[str, ...],
-        Meta(description="Hosts that image URLs may name. Empty: only data: URLs."),
-    ] = ()
-    docs: Annotated[
-        bool | None,
-        Meta(description="Whether /docs and /openapi.json are open. Unset: only on loopback."),
-    ] = None
     data_dir: Annotated[
         str | None,
         Meta(description="Where models and the generated key are kept. Unset: the user's own."),
@@ -89,15 +81,16 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(gt=0, description="A serverless model is unloaded after this long without a call."),
     ] = 900.0
     context_length: Annotated[
-        int | None,
-        Meta(ge=64, description="Tokens that one call gets. Unset: the card's."),
+        Annotated[int, Meta(ge=64)] | None,
+        Meta(description="Tokens that one call gets. Unset: the card's."),
     ] = None
     slots: Annotated[
-        int | None,
-        Meta(ge=1, le=64, description="Calls worked on at once. Unset: follows from memory."),
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        Meta(description="Calls worked on at once. Unset: follows from memory."),
     ] = None
     threads: Annotated[
-        int | None, Meta(ge=1, description="Threads of the engine. Unset: one a core.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Threads of the engine. Unset: one a core."),
     ] = None
     max_waiting: Annotated[
         int, Meta(ge=0, description="Calls that may wait for a slot; one more is 429.")

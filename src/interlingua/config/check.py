@@ -1,0 +1,115 @@
+"""What a config may not say although each of its values is legal by itself."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import msgspec.inspect
+
+from interlingua.errors import ConfigError
+
+from .schema import Config
+
+
+def check_document(document: Mapping[str, object], schema: type[msgspec.Struct]) -> None:
+    """Refuse settings that the schema doesn't know, with the nearest that it does.
+
+    Raises:
+        ConfigError: names the table, the setting and the suggestion.
+    """
+    kind = msgspec.inspect.type_info(schema)
+    assert isinstance(kind, msgspec.inspect.StructType)
+    _check_table(document, kind, "")
+
+
+def check_names(config: Config) -> None:
+    """Refuse names that are given twice, or that stand for nothing.
+
+    Raises:
+        ConfigError: names the setting and what would be right.
+    """
+    if not config.deployment:
+        raise ConfigError(
+            "it has no deployment, so there is nothing to serve. Add one: "
+            '[[deployment]] name = "chat" model = "smollm2-135m-instruct"'
+        )
+    owner: dict[str, str] = {}
+    for deployment in config.deployment:
+        for name in dict.fromkeys((deployment.name, *deployment.aliases)):
+            _claim(owner, name, f'deployment "{deployment.name}"')
+    addresses = {deployment.name.lower() for deployment in config.deployment}
+    for endpoint in config.endpoint:
+        _check_endpoint(config, endpoint.name, endpoint.traffic)
+        if endpoint.name.lower() in addresses:
+            raise ConfigError(
+                f'endpoint "{endpoint.name}": the name is taken: by another endpoint, or by a '
+                "deployment (each has an endpoint of its own name)."
+            )
+        addresses.add(endpoint.name.lower())
+
+
+def _claim(owner: dict[str, str], name: str, claimant: str) -> None:
+    if not name.strip():
+        raise ConfigError(f"{claimant}: an alias may not be empty.")
+    holder = owner.setdefault(name.lower(), claimant)
+    if holder != claimant:
+        raise ConfigError(
+            f"{claimant}: the name {name!r} is already taken by {holder}. Names and aliases are "
+            "compared without regard to case; give each to one deployment."
+        )
+
+
+def _check_endpoint(config: Config, name: str, traffic: Mapping[str, float]) -> None:
+    known = [deployment.name for deployment in config.deployment]
+    for target in traffic:
+        if target not in known:
+            raise ConfigError(
+                f'endpoint "{name}": traffic names the deployment {target!r}, which isn\'t '
+                f"there{_suggestion(target, known)}. There are: {', '.join(known)}."
+            )
+    if not sum(traffic.values()):
+        raise ConfigError(f'endpoint "{name}": traffic sends nothing anywhere; give a weight.')
+
+
+def _check_table(table: Mapping[str, object], kind: msgspec.inspect.StructType, place: str) -> None:
+    fields = {field.encode_name: field.type for field in kind.fields}
+    for name, value in table.items():
+        if name not in fields:
+            raise ConfigError(
+                f"{place + ': ' if place else ''}unknown setting {name!r}"
+                f"{_suggestion(name, fields)}. "
+                f"Known here: {', '.join(fields)}."
+            )
+        inner = _struct_in(fields[name])
+        if inner is None:
+            continue
+        for number, entry in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(entry, dict):
+                _check_table(entry, inner, _place(place, name, entry, number))
+
+
+def _place(outer: str, table: str, entry: Mapping[str, object], number: int) -> str:
+    """How a person finds the table: ``deployment "phi"``, ``deployment "phi", capabilities``."""
+    name = entry.get("name")
+    if outer:
+        return f"{outer}, {table}"
+    if table in {"deployment", "endpoint"}:
+        return f'{table} "{name}"' if isinstance(name, str) else f"{table} number {number + 1}"
+    return f"[{table}]"
+
+
+def _struct_in(kind: msgspec.inspect.Type) -> msgspec.inspect.StructType | None:
+    match kind:
+        case msgspec.inspect.StructType():
+            return kind
+        case msgspec.inspect.Metadata(type=inner):
+            return _struct_in(inner)
+        case msgspec.inspect.VarTupleType(item_type=inner):
+            return _struct_in(inner)
+        case _:
+            return None
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

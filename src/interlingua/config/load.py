@@ -1,0 +1,233 @@
+"""``interlingua.toml`` → :class:`Config`, and everything that the environment says.
+
+Rules of this file:
+- It is the only reader of the environment (the SDK has its own).
+- Every failure is a :class:`ConfigError` that names the file, the setting and the remedy.
+- A secret stands in the file as ``${NAME}`` only, and never in a message.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from interlingua.errors import ConfigError
+
+from .check import check_document, check_names
+from .schema import Config
+
+#: Where a config is looked for when none is named.
+FILE_NAME = "interlingua.toml"
+#: The environment variable that sets the embedded default's key.
+KEY_VARIABLE = "INTERLINGUA_API_KEY"
+#: What a key may be, so that it fits every header that carries it.
+KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,512}")
+
+_DEFAULT = Path(__file__).with_name("default.toml")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+#: What an engine process needs of the environment; never a secret.
+_CHILD_VARIABLES = (
+    "COVERAGE_PROCESS_CONFIG",
+    "COVERAGE_PROCESS_START",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "TMPDIR",
+)
+
+
+def load(
+    path: str | None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    data_dir: str | None = None,
+) -> Config:
+    """The config in ``path``, else in the working directory, else the embedded default.
+
+    ``host``, ``port`` and ``data_dir``, where given, replace what the file says. ``keys`` are
+    the secrets themselves; empty, one is to be generated (:func:`server_keys`).
+
+    Raises:
+        ConfigError: it can't be read, or can't be served.
+    """
+    file = _find(path)
+    label = "the embedded default" if file == _DEFAULT else str(file)
+    try:
+        document = _read(file)
+        given: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir}
+        stated = {name: value for name, value in given.items() if value is not None}
+        server = document.setdefault("server", {})
+        if isinstance(server, dict):
+            server.update(stated)
+        check_document(document, Config)
+        _refuse_references(document, ())
+        config = _convert(document)
+        config = _with_secrets(config, embedded=file == _DEFAULT)
+        check_names(config)
+        _check_exposure(config)
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error}") from error.__cause__
+    return config
+
+
+def data_dir(stated: str | None) -> Path:
+    """Where models and the generated key are kept: what a flag or the config states, else
+    ``$INTERLINGUA_DATA_DIR``, else the user's own place for data. It may not exist yet.
+    """
+    environment = _environment()
+    named = stated or environment.get("INTERLINGUA_DATA_DIR")
+    if named:
+        return Path(named).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/interlingua").expanduser()
+    home = environment.get("XDG_DATA_HOME")
+    # The XDG base directory specification: a relative path is to be ignored.
+    base = Path(home) if home and Path(home).is_absolute() else Path("~/.local/share").expanduser()
+    return base / "interlingua"
+
+
+def server_keys(config: Config, directory: Path) -> tuple[tuple[str, ...], Path | None]:
+    """The keys that callers may use, and the file of the key where it was generated.
+
+    Raises:
+        ConfigError: the kept key can't be read or written.
+    """
+    if config.server.keys:
+        return config.server.keys, None
+    file = directory / "key"
+    try:
+        return (_kept_key(file),), file
+    except OSError as error:
+        raise ConfigError(
+            f"the generated key can't be kept in {file}: {error.strerror}. Name a directory "
+            "that you may write to with --data-dir or INTERLINGUA_DATA_DIR."
+        ) from error
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for engine processes: an allow-list, without secrets."""
+    environment = _environment()
+    return {name: environment[name] for name in _CHILD_VARIABLES if name in environment}
+
+
+def _environment() -> Mapping[str, str]:
+    return os.environ  # noqa: TID251 - the one place that reads it
+
+
+def _find(path: str | None) -> Path:
+    if path is not None:
+        return Path(path)
+    local = Path(FILE_NAME)
+    return local if local.is_file() else _DEFAULT
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no such file (working directory: {Path.cwd()})") from error
+    except OSError as error:
+        raise ConfigError(f"it can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"it isn't UTF-8 text: byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"it isn't TOML: {error}") from error
+
+
+def _convert(document: Mapping[str, object]) -> Config:
+    try:
+        return msgspec.convert(document, Config)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).rpartition(" - at `$.")
+        if not reason:
+            raise ConfigError(str(error)) from error
+        raise ConfigError(f"{place.rstrip('`')}: {reason[:1].lower()}{reason[1:]}") from error
+
+
+def _refuse_references(value: object, place: tuple[str, ...]) -> None:
+    """``${NAME}`` is for secrets: anywhere else it would be taken literally."""
+    if place == ("server", "keys"):
+        return
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_references(inner, (*place, str(name)))
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_references(inner, place)
+    elif isinstance(value, str) and _REFERENCE.search(value):
+        raise ConfigError(
+            f"{'.'.join(place)}: {value!r} is not replaced here: only secrets (server.keys) "
+            "are taken from the environment. Write the value itself."
+        )
+
+
+def _with_secrets(config: Config, *, embedded: bool) -> Config:
+    stated = config.server.keys
+    if embedded and _environment().get(KEY_VARIABLE):
+        stated = (f"${{{KEY_VARIABLE}}}",)
+    keys = tuple(_secret(text, f"server.keys[{place}]") for place, text in enumerate(stated))
+    server = msgspec.structs.replace(config.server, keys=keys)
+    return msgspec.structs.replace(config, server=server)
+
+
+def _secret(text: str, setting: str) -> str:
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"{setting}: a secret may not stand in the file. Put it into an environment "
+            f'variable and name that: keys = ["${{{KEY_VARIABLE}}}"]'
+        )
+    value = _environment().get(match[1])
+    if not value:
+        state = "isn't set" if value is None else "is empty"
+        raise ConfigError(
+            f"{setting}: the environment variable {match[1]} {state}. Set it, for example: "
+            f"export {match[1]}=$(openssl rand -hex 32)"
+        )
+    if not KEY_PATTERN.fullmatch(value):
+        raise ConfigError(
+            f"{setting}: the value of {match[1]} can't be a key: 1 to 512 printable ASCII "
+            "characters without spaces."
+        )
+    return value
+
+
+def _check_exposure(config: Config) -> None:
+    host = config.server.host
+    if not config.server.keys and host not in _LOOPBACK and not host.startswith("127."):
+        raise ConfigError(
+            f"server.host: {host!r} can be reached from other machines, so keys must be set: "
+            f'add keys = ["${{{KEY_VARIABLE}}}"] to [server] and set {KEY_VARIABLE}; or listen '
+            "on 127.0.0.1."
+        )
+
+
+def _kept_key(file: Path) -> str:
+    """The key in ``file``; a new one if there is none. Two servers that start at once agree,
+    since a link to a whole file is made only where none is.
+    """
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = file.with_name(f".key-{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                stream.write(f"{secrets.token_urlsafe(32)}\n")
+            with contextlib.suppress(FileExistsError):
+                file.hardlink_to(draft)
+        finally:
+            draft.unlink()
+    key = file.read_text("ascii", errors="replace").strip()
+    if not KEY_PATTERN.fullmatch(key):
+        raise ConfigError(f"{file} holds no key. Delete it, and a new one is generated.")
+    return key
