@@ -1,0 +1,263 @@
+"""Writes the parts of the documentation that come from the code.
+
+``make docs`` runs it; a test compares what it would write with what is there. A page holds
+``<!-- from the code: NAME -->`` … ``<!-- end -->``, and what stands between is replaced.
+"""
+
+import inspect
+import json
+import re
+import types
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+
+import click
+import msgspec
+
+from interlingua import errors
+from interlingua.catalog.catalog import load_cards
+from interlingua.cli.main import cli
+from interlingua.config import schema
+from interlingua.server.routes import table
+from interlingua.types.models import Capabilities
+
+DOCS = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """Every page with such parts, as it should be."""
+    found = {path: path.read_text("utf-8") for path in sorted(DOCS.rglob("*.md"))}
+    return {path: BLOCK.sub(_block, text) for path, text in found.items() if BLOCK.search(text)}
+
+
+def _block(match: re.Match[str]) -> str:
+    body = "\n".join(BLOCKS[match[2]]()).rstrip()
+    body = re.sub("(?<!`)``(?!`)", "`", body)  # from a docstring's markup to Markdown's
+    return f"{match[1]}\n{body}\n\n{match[3]}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""
+
+
+# -- Settings -------------------------------------------------------------------------------
+
+
+def _configuration() -> Iterator[str]:
+    for part in (schema.ServerConfig, schema.DeploymentConfig, schema.EndpointConfig):
+        yield f"## {(part.__doc__ or '').strip()}"
+        yield ""
+        hints = get_type_hints(part, include_extras=True)
+        rows = [
+            (
+                f"`{field.name}`",
+                _spelled(hints[field.name]),
+                _default(field),
+                _description(hints[field.name]),
+            )
+            for field in msgspec.structs.fields(part)
+        ]
+        yield from _table(("setting", "type", "default", "meaning"), rows)
+
+
+def _description(hint: object) -> str:
+    metas = [m for m in get_args(hint)[1:] if isinstance(m, msgspec.Meta)]
+    return next((m.description for m in metas if m.description), "")
+
+
+def _spelled(hint: object) -> str:
+    """A type as the reader of a TOML file would say it."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _spelled(args[0]) + _bounds(args[1:])
+    if origin in {Union, types.UnionType}:
+        return " or ".join(_spelled(a) for a in args if a is not type(None))
+    if origin is Literal:
+        return ", ".join(f"`{json.dumps(a)}`" for a in args)
+    if origin in {tuple, frozenset}:
+        return f"list of {_spelled(args[0])}"
+    if origin is dict:
+        return f"table of {_spelled(args[1])}"
+    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    return names.get(hint, "table") if isinstance(hint, type) else "table"
+
+
+def _bounds(metas: tuple[object, ...]) -> str:
+    said = []
+    for meta in metas:
+        if isinstance(meta, msgspec.Meta):
+            bounds = (("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt))
+            said += [f"{sign} {value}" for sign, value in bounds if value is not None]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    value = field.default
+    if value is msgspec.NODEFAULT:
+        value = field.default_factory()
+    if value is None:
+        return "unset"
+    if isinstance(value, str | int | float | tuple):
+        return f"`{json.dumps(value)}`"
+    return "empty"
+
+
+def _capabilities() -> Iterator[str]:
+    """The comment above each field of the struct says what it means."""
+    meaning: dict[str, str] = {}
+    said: list[str] = []
+    for line in inspect.getsource(Capabilities).splitlines():
+        if comment := re.match(r"\s+#: (.*)", line):
+            said.append(comment[1])
+        elif field := re.match(r"    (\w+): ", line):
+            meaning[field[1]] = " ".join(said)
+            said = []
+    hints = get_type_hints(Capabilities, include_extras=True)
+    rows = [(f"`{name}`", _spelled(hint), meaning[name]) for name, hint in hints.items()]
+    yield from _table(("statement", "type", "meaning"), rows)
+
+
+# -- Errors ---------------------------------------------------------------------------------
+
+
+def _errors() -> Iterator[str]:
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.ApiError) and kind not in {errors.ApiError, errors.CallerError}
+    ]
+    kinds.sort(key=lambda kind: (kind.status, inspect.getsourcelines(kind)[1]))
+    rows = [
+        (
+            str(kind.status),
+            f"`{kind.code}`",
+            _first_sentence(kind),
+            kind.fault,
+            "yes" if kind.retryable else "no",
+        )
+        for kind in kinds
+    ]
+    yield from _table(("status", "code", "when", "fault", "a retry can help"), rows)
+
+
+def _first_sentence(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+
+
+# -- Routes ---------------------------------------------------------------------------------
+
+
+def _routes() -> Iterator[str]:
+    rows = [
+        (
+            f"`{row.method} {path}`",
+            (row.operation or row.resource).replace("_", " "),
+            row.dialect,
+            "no" if row.public else "yes",
+        )
+        for path, row in table()
+        if not path.startswith("/endpoints/{endpoint}/")
+    ]
+    yield from _table(("route", "answers", "dialect", "key"), rows)
+
+
+# -- Models ---------------------------------------------------------------------------------
+
+
+def _models() -> Iterator[str]:
+    rows = [
+        (
+            f"`{card.name}`",
+            card.publisher,
+            card.type,
+            card.parameters or "",
+            f"{card.context_length:,}" if card.context_length else "",
+            card.license,
+            card.download or _size(sum(file.size_bytes or 0 for file in card.files)),
+            card.engine or f"needs {card.needs}",
+        )
+        for card in load_cards()
+    ]
+    head = ("name", "publisher", "type", "parameters", "context", "licence", "download", "engine")
+    yield from _table(head, rows)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.0f} MB" if size_bytes else ""
+
+
+# -- Constants ------------------------------------------------------------------------------
+
+PACKAGE = DOCS.parent / "src" / "interlingua"
+CONSTANTS = (
+    ("server/exchange.py", "BODY_TIMEOUT_S"),
+    ("server/exchange.py", "STALL_S"),
+    ("types/embeddings.py", "MAX_INPUTS"),
+    ("gateway/gateway.py", "_IDLE_CHECK_S"),
+)
+
+
+def _constants() -> Iterator[str]:
+    rows = [(f"`{name}`", *_constant(file, name), f"`{file}`") for file, name in CONSTANTS]
+    yield from _table(("name", "value", "meaning", "file"), rows)
+
+
+def _constant(file: str, name: str) -> tuple[str, str]:
+    """What the source gives it, and the comment above it."""
+    said: list[str] = []
+    for line in (PACKAGE / file).read_text("utf-8").splitlines():
+        if comment := re.match(r"#: (.*)", line):
+            said.append(comment[1])
+        elif line.startswith(f"{name} = "):
+            return f"`{line.partition(' = ')[2]}`", " ".join(said)
+        else:
+            said = []
+    raise LookupError(f"{file} has no {name}")
+
+
+# -- Command line ---------------------------------------------------------------------------
+
+
+def _commands() -> Iterator[str]:
+    yield from _command(cli, ("interlingua",), None)
+
+
+def _command(
+    command: click.Command, names: tuple[str, ...], parent: click.Context | None
+) -> Iterator[str]:
+    context = click.Context(command, info_name=names[-1], parent=parent, max_content_width=88)
+    yield f"{'#' * (len(names) + 1)} {' '.join(names)}"
+    yield ""
+    yield "```text"
+    yield command.get_help(context).rstrip()
+    yield "```"
+    yield ""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if (child := command.get_command(context, name)) and not child.hidden:
+                yield from _command(child, (*names, name), context)
+
+
+BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
+    "settings": _configuration,
+    "capabilities": _capabilities,
+    "constants": _constants,
+    "errors": _errors,
+    "models": _models,
+    "routes": _routes,
+    "commands": _commands,
+}
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        if path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+            print(f"wrote docs/{path.relative_to(DOCS)}")
