@@ -52,15 +52,16 @@ clean: ## remove the environment and what the tools left; pulled models stay
 
 # -- Set-up ---------------------------------------------------------------------------------
 
-$(VENV)/pyvenv.cfg:
+$(VENV)/.made:
 	@PYTHON="$(PYTHON)" sh .ci/venv $(VENV)
+	@touch $@
 
-$(VENV)/.serve: pyproject.toml $(VENV)/pyvenv.cfg
+$(VENV)/.serve: pyproject.toml $(VENV)/.made
 	@echo "Installing the server and its engines into $(VENV) (about 130 MB, once)"
 	@$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/pyvenv.cfg
+$(VENV)/.dev: pyproject.toml $(VENV)/.made
 	@echo "Installing the server, its engines and the development tools into $(VENV) (once)"
 	@$(PIP) --editable '.[$(EXTRAS),dev]'
 	@touch $(VENV)/.serve $@
