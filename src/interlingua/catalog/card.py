@@ -75,7 +75,14 @@ class TextEmbedding(msgspec.Struct, frozen=True, kw_only=True):
     #: What is put before a text of each input type; types not named here are refused,
     #: except ``text``, which stands for no prefix.
     prefixes: dict[InputType, str] = {}
+    #: The graph's output to read. ``None``: its only one, or ``last_hidden_state``.
     output: str | None = None
+    #: Every text is padded to just this many tokens (graphs without an attention mask,
+    #: as SigLIP's and MobileCLIP's text towers). ``None``: to the longest of its batch.
+    pad_to: int | None = None
+    #: The token that pads, as tokenizer_config.json names it. ``None``: tokenizer.json's
+    #: own padding settings, else ``[PAD]``.
+    pad_token: str | None = None
 
 
 class ImageEmbedding(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +131,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     text_embedding: TextEmbedding | None = None
     image_embedding: ImageEmbedding | None = None
     homepage: str | None = None
+    #: How much a pull fetches, as in ``"2.39 GB"``, where the files' exact sizes aren't known.
+    download: str | None = None
 
 
 class StoredModel(msgspec.Struct, frozen=True, kw_only=True):
