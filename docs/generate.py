@@ -19,6 +19,7 @@ from interlingua import errors
 from interlingua.catalog.catalog import load_cards
 from interlingua.cli.main import cli
 from interlingua.config import schema
+from interlingua.dialects.error_wire import write_azure_error, write_openai_error
 from interlingua.server.routes import table
 from interlingua.types.models import Capabilities
 
@@ -148,6 +149,23 @@ def _errors() -> Iterator[str]:
     yield from _table(("status", "code", "when", "fault", "a retry can help"), rows)
 
 
+def _error_bodies() -> Iterator[str]:
+    error = errors.ParameterNotSupported(
+        "This model doesn't support the parameter 'tools'. Leave it out.",
+        location=("body", "tools"),
+    )
+    for title, written in (
+        ("On the Azure AI inference paths:", write_azure_error(error)),
+        ("On the OpenAI and Azure OpenAI paths:", write_openai_error(error)),
+    ):
+        yield title
+        yield ""
+        yield "```json"
+        yield msgspec.json.format(written.body, indent=2).decode()
+        yield "```"
+        yield ""
+
+
 def _first_sentence(kind: type) -> str:
     return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
 
@@ -250,6 +268,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "settings": _configuration,
     "capabilities": _capabilities,
     "constants": _constants,
+    "error_bodies": _error_bodies,
     "errors": _errors,
     "models": _models,
     "routes": _routes,

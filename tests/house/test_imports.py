@@ -5,21 +5,28 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 #: They compute, and do nothing else: no clock, no environment, no event loop, no chance.
 PURE = ("types/", "dialects/", "sse.py", "http.py", "errors.py", "gateway/negotiate.py")
 IMPURE = {"asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "time"}
 
 
-def test_the_bare_package_is_never_imported(modules: dict[Path, ast.Module]) -> None:
+def test_the_bare_package_is_never_imported(root: Path, modules: dict[Path, ast.Module]) -> None:
+    submodules = {path.stem for path in (root / "src" / "interlingua").iterdir()}
     bare = [
-        str(path)
+        f"{path}:{node.lineno}"
         for path, tree in modules.items()
         for node in ast.walk(tree)
-        if (isinstance(node, ast.Import) and any(a.name == "interlingua" for a in node.names))
-        or (isinstance(node, ast.ImportFrom) and not node.level and node.module == "interlingua")
+        if _imports_the_package(node) and not {a.name for a in node.names} <= submodules
     ]
     assert bare == []
+
+
+def _imports_the_package(node: ast.AST) -> TypeGuard[ast.Import | ast.ImportFrom]:
+    if isinstance(node, ast.Import):
+        return any(alias.name == "interlingua" for alias in node.names)
+    return isinstance(node, ast.ImportFrom) and not node.level and node.module == "interlingua"
 
 
 def test_types_import_the_standard_library_and_msgspec(modules: dict[Path, ast.Module]) -> None:
