@@ -79,6 +79,12 @@ def harmless(location: Location, value: object) -> object:
     return value if len(shown) <= _SHOWN_CHARS else None
 
 
+def first_step(error: msgspec.ValidationError) -> str | None:
+    """The top-level field that the error is about, if the error's path begins with one."""
+    path = _path(str(error))
+    return path[0] if path and isinstance(path[0], str) else None
+
+
 def _path(text: str) -> list[str | int | None]:
     """The steps of the path at the message's end; ``None`` is some key of an object."""
     match = _PATH.search(text)
@@ -160,7 +166,8 @@ def _words(node: inspect.Type) -> str:
         case inspect.ListType() | inspect.VarTupleType():
             words = f"a list{_lengths(node)}"
         case inspect.LiteralType():
-            words = "one of " + ", ".join(repr(choice) for choice in node.values)
+            words = "one of " if len(node.values) > 1 else ""
+            words += ", ".join(repr(choice) for choice in node.values)
         case inspect.StructType() | inspect.DictType() | inspect.RawType():
             words = "an object"
         case _:
@@ -192,5 +199,7 @@ def _shown(location: Location, value: object) -> str:
     safe = harmless(location, value)
     if safe is not None and not isinstance(value, list | dict):
         return msgspec.json.encode(safe).decode()
-    kinds = {str: "a string", list: "a list", dict: "an object", int: "this integer"}
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    kinds = {str: "a string", dict: "an object", int: "this integer"}
     return kinds.get(type(value), "this value")

@@ -1,0 +1,226 @@
+"""The body of a chat completions request: JSON ↔ :class:`ChatRequest`.
+
+What a value may be is said by the wire structs; what values say together is checked here.
+Source: Azure ChatCompletionsOptions; OpenAI "Create chat completion".
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, assert_never
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from interlingua.errors import InvalidValue, Location
+from interlingua.types.chat import (
+    ChatRequest,
+    ChoiceCount,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    LogitBias,
+    Name64,
+    NamedTool,
+    ResponseFormat,
+    TextFormat,
+    TokenCount,
+    Tool,
+    ToolChoice,
+    TopLogprobs,
+)
+from interlingua.types.explain import wrong
+from interlingua.types.lift import check_lifted
+
+from .messages_wire import MessageWire, read_message, write_message
+from .request_body import check_depth, decode
+from .sampling_wire import SamplingBody, StreamOptions, read_sampling, write_sampling
+
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_SCHEMA_DEPTH = 32
+_NULL = Raw(b"null")
+
+
+class _Function(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: Name64
+    description: str | None = None
+    parameters: Raw = _NULL
+    strict: bool | None = None
+
+
+class _Tool(msgspec.Struct, frozen=True, tag="function"):
+    function: _Function
+
+
+class _FunctionName(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _NamedTool(msgspec.Struct, frozen=True, tag="function"):
+    function: _FunctionName
+
+
+class _Text(msgspec.Struct, frozen=True, tag="text"):
+    pass
+
+
+class _JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
+    pass
+
+
+class _Schema(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: Name64
+    schema: Raw = _NULL
+    description: str | None = None
+    strict: bool | None = None
+
+
+class _JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
+    json_schema: _Schema
+
+
+_ResponseFormat = _Text | _JsonObject | _JsonSchema
+
+
+class ChatBody(SamplingBody, frozen=True, kw_only=True):
+    """What the Azure AI Model Inference API knows; any other name is an extra parameter."""
+
+    messages: Annotated[tuple[MessageWire, ...], Meta(min_length=1, max_length=10_000)]
+    response_format: _ResponseFormat | None = None
+    tools: Annotated[tuple[_Tool, ...], Meta(min_length=1, max_length=128)] | None = None
+    tool_choice: Literal["auto", "none", "required"] | _NamedTool | None = None
+    modalities: tuple[Literal["text", "audio"], ...] | None = None
+    user_security_context: dict[str, object] | None = None
+
+
+class OpenAIChatBody(ChatBody, frozen=True, kw_only=True):
+    """What the OpenAI API knows besides."""
+
+    n: ChoiceCount | None = None
+    logprobs: bool | None = None
+    top_logprobs: TopLogprobs | None = None
+    logit_bias: LogitBias | None = None
+    max_completion_tokens: TokenCount | None | UnsetType = UNSET
+    stream_options: StreamOptions | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    audio: dict[str, object] | None = None
+
+
+def read_chat(body: ChatBody, extra: Mapping[str, object]) -> ChatRequest:
+    """The request, with every parameter judged.
+
+    Raises:
+        InvalidValue: values that are right by themselves don't go together.
+    """
+    fields = read_sampling(body)
+    fields["messages"] = tuple([read_message(message) for message in body.messages])
+    fields["extra"] = extra
+    if body.tools:
+        fields["tools"] = tuple(_read_tool(tool, place) for place, tool in enumerate(body.tools))
+    else:
+        fields["tools"] = ()
+    if body.tool_choice is not None:
+        fields["tool_choice"] = _read_choice(body.tool_choice, fields["tools"])
+    if body.response_format is not None:
+        fields["response_format"] = _read_format(body.response_format)
+    for name in ("user_security_context", "audio"):
+        if fields.get(name):
+            check_depth(fields[name], ("body", name))
+    request = ChatRequest(**fields)
+    check_lifted(request)
+    return request
+
+
+def write_chat(request: ChatRequest, model: str | None) -> dict[str, Any]:
+    """The body's fields; ``model`` replaces the request's own."""
+    fields = write_sampling(request, model)
+    fields["messages"] = [write_message(message) for message in request.messages]
+    if request.tools:
+        fields["tools"] = [_write_tool(tool) for tool in request.tools]
+    if isinstance(request.tool_choice, NamedTool):
+        fields["tool_choice"] = _NamedTool(_FunctionName(request.tool_choice.name))
+    if request.response_format is not None:
+        fields["response_format"] = _write_format(request.response_format)
+    return fields
+
+
+def _read_tool(wire: _Tool, place: int) -> Tool:
+    function = wire.function
+    return Tool(
+        name=function.name,
+        description=function.description,
+        parameters=_read_schema(
+            function.parameters, ("body", "tools", place, "function", "parameters")
+        ),
+        strict=function.strict,
+    )
+
+
+def _write_tool(tool: Tool) -> _Tool:
+    return _Tool(_Function(tool.name, tool.description, _raw(tool.parameters), tool.strict))
+
+
+def _read_choice(
+    wire: Literal["auto", "none", "required"] | _NamedTool, tools: tuple[Tool, ...]
+) -> ToolChoice:
+    if isinstance(wire, str):
+        if wire == "required" and not tools:
+            raise InvalidValue(
+                "tool_choice can't be required without tools.",
+                location=("body", "tool_choice"),
+                value=wire,
+            )
+        return wire
+    name = wire.function.name
+    if not any(tool.name == name for tool in tools):
+        raise wrong(
+            ("body", "tool_choice", "function", "name"), "the name of a function in tools", name
+        )
+    return NamedTool(name)
+
+
+def _read_format(wire: _ResponseFormat) -> ResponseFormat:
+    match wire:
+        case _Text():
+            return TextFormat()
+        case _JsonObject():
+            return JsonObjectFormat()
+        case _JsonSchema():
+            schema = wire.json_schema
+            return JsonSchemaFormat(
+                name=schema.name,
+                schema=_read_schema(
+                    schema.schema, ("body", "response_format", "json_schema", "schema")
+                ),
+                description=schema.description,
+                strict=schema.strict,
+            )
+        case _:
+            assert_never(wire)
+
+
+def _write_format(wanted: ResponseFormat) -> _ResponseFormat:
+    match wanted:
+        case TextFormat():
+            return _Text()
+        case JsonObjectFormat():
+            return _JsonObject()
+        case JsonSchemaFormat():
+            return _JsonSchema(
+                _Schema(wanted.name, _raw(wanted.schema), wanted.description, wanted.strict)
+            )
+        case _:
+            assert_never(wanted)
+
+
+def _read_schema(raw: Raw, location: Location) -> Mapping[str, object] | None:
+    """A JSON schema, small enough to be made a grammar."""
+    size = len(bytes(raw))
+    if size > MAX_SCHEMA_BYTES:
+        raise wrong(location, f"a JSON schema of at most {MAX_SCHEMA_BYTES} bytes")
+    schema = decode(raw, location, MAX_SCHEMA_DEPTH)
+    if schema is not None and not isinstance(schema, dict):
+        raise wrong(location, "an object", schema)
+    return schema
+
+
+def _raw(schema: Mapping[str, object] | None) -> Raw:
+    return _NULL if schema is None else Raw(msgspec.json.encode(schema))

@@ -1,0 +1,295 @@
+"""Errors as both wires state them, and what a reply's error means.
+
+Rules of this file:
+- ``error`` is an object, never a string: the official client loses a string's message.
+- The body is a superset: what Azure's SDKs, its documentation's samples, litellm and OpenAI's
+  client look for is all there.
+- Headers hold only what this file chose; messages and values stay in the JSON.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from interlingua import errors
+from interlingua.errors import (
+    ApiError,
+    CallerError,
+    ExtraForbidden,
+    InvalidPolicy,
+    Unauthorized,
+    UnknownParameters,
+    UpstreamError,
+)
+from interlingua.sse import encode
+
+from .base import ErrorReply
+
+_MAX_MESSAGE_CHARS = 8192
+_MAX_NAME_CHARS = 256
+_AUTH_TEXT = "Auth token validation failed"
+
+#: OpenAI's ``type`` by status; everything else is ``invalid_request_error`` or ``server_error``.
+_OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+
+#: What an error's code means, where it says more than its status.
+_BY_CODE: dict[str, type[ApiError]] = {
+    kind.code: kind
+    for kind in (
+        errors.MalformedBody,
+        errors.TooManyUnknownParameters,
+        errors.UnknownModel,
+        errors.ContextLengthExceeded,
+        errors.DeploymentNotFound,
+        errors.ParameterNotSupported,
+        errors.ModelNotReady,
+    )
+}
+_BY_STATUS: dict[int, type[ApiError]] = {
+    401: Unauthorized,
+    403: Unauthorized,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    408: errors.DeadlineExceeded,
+    413: errors.BodyTooLarge,
+    422: errors.InvalidValue,
+    429: errors.RateLimited,
+    500: errors.InternalError,
+    503: errors.Unavailable,
+    504: errors.DeadlineExceeded,
+}
+
+
+def write_azure_error(error: ApiError) -> ErrorReply:
+    """The superset body (Azure.Core.Foundations.ErrorResponse and the documented flat one)."""
+    if isinstance(error, ExtraForbidden):
+        return _reply(error, {"error": _model_error(error)})
+    message = _message(error)
+    details = _details(error)
+    body: dict[str, object] = {
+        "error": {
+            "code": error.code,
+            "message": message,
+            "status": error.status,
+            "param": _name(error.param),
+            "type": None,
+            "details": details,
+        },
+        "status": error.status,
+        "code": error.code,
+        "message": message,
+    }
+    if isinstance(error, UnknownParameters | InvalidPolicy) or not error.location:
+        # litellm reads the names out of the first one's text.
+        body["detail"] = message
+    else:
+        body["detail"] = [
+            {"loc": entry["loc"], "input": entry["input"], "value": entry["input"]}
+            for entry in details
+        ]
+    return _reply(error, body)
+
+
+def write_openai_error(error: ApiError) -> ErrorReply:
+    """OpenAI: ``error{message, type, param, code}``; the status beside them harms nobody."""
+    return _reply(error, {"error": {**_openai_error(error), "status": error.status}})
+
+
+def write_azure_event(error: ApiError) -> bytes:
+    return encode(_encoded({"error": {"code": error.code, "message": _message(error)}}))
+
+
+def write_openai_event(error: ApiError) -> bytes:
+    return encode(_encoded({"error": _openai_error(error)}))
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The error that a reply states, whichever of the shapes it has. Never raises."""
+    try:
+        payload: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        payload = None
+    return _stated(payload, status, headers)
+
+
+def read_stated(payload: object) -> ApiError:
+    """The error inside an event or a body that came with status 200."""
+    return _stated({"error": payload}, None, {})
+
+
+def _openai_error(error: ApiError) -> dict[str, object]:
+    kind = "invalid_request_error" if error.fault == "caller" else "server_error"
+    return {
+        "message": _message(error),
+        "type": _OPENAI_TYPES.get(error.status, kind),
+        "param": _name(error.param),
+        "code": error.code,
+    }
+
+
+def _model_error(error: ExtraForbidden) -> dict[str, object]:
+    """What a model that refuses an extra parameter says (Azure: recorded 422)."""
+    detail = {
+        "type": error.kind,
+        "loc": _location(error),
+        "msg": error.message,
+        "input": _value(error.value),
+    }
+    inner = _encoded({"detail": [detail]}).decode()
+    return {"code": error.code, "message": inner, "status": error.status}
+
+
+def _details(error: ApiError) -> list[dict[str, object]]:
+    if not error.location:
+        return []
+    locations = [_location(error)]
+    message = _message(error)
+    if isinstance(error, UnknownParameters):
+        locations = [["body", _name(name)] for name in error.names]
+        message = "Extra inputs are not permitted"
+    return [
+        {
+            "type": error.kind,
+            "code": error.kind,
+            "message": message,
+            "loc": location,
+            "msg": message,
+            "input": _value(error.value),
+        }
+        for location in locations
+    ]
+
+
+def _reply(error: ApiError, body: Mapping[str, object]) -> ErrorReply:
+    headers = {"content-type": "application/json", "x-ms-error-code": error.code}
+    if isinstance(error, ExtraForbidden):
+        headers["ms-azureml-model-error-reason"] = "model_error"
+        headers["ms-azureml-model-error-statuscode"] = str(error.status)
+    # On any other status the official client would repeat the call.
+    if error.retry_after_s is not None and error.status in {429, 503}:
+        headers["retry-after"] = str(error.retry_after_s)
+    return ErrorReply(status=error.status, headers=headers, body=_encoded(body))
+
+
+def _message(error: ApiError) -> str:
+    text = _text(error.message) or error.code
+    if isinstance(error, Unauthorized) and not text.startswith(_AUTH_TEXT):
+        # Clients tell a bad key by these words (Azure: serverless endpoints).
+        text = f"{_AUTH_TEXT}: {text}"
+    return text if len(text) <= _MAX_MESSAGE_CHARS else text[:_MAX_MESSAGE_CHARS] + "…"
+
+
+def _text(text: str | None) -> str | None:
+    """``text`` as UTF-8 can say it: halves of surrogate pairs become question marks."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+def _name(name: str | None) -> str | None:
+    """A name that the caller may have made up."""
+    text = _text(name)
+    return text if text is None or len(text) <= _MAX_NAME_CHARS else text[:_MAX_NAME_CHARS] + "…"
+
+
+def _location(error: ApiError) -> list[object]:
+    return [_name(step) if isinstance(step, str) else step for step in error.location]
+
+
+def _value(value: object) -> object:
+    """``value`` where JSON can say it."""
+    try:
+        return msgspec.Raw(msgspec.json.encode(value))
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _encoded(body: Mapping[str, object]) -> bytes:
+    return msgspec.json.encode(body)
+
+
+def _stated(payload: object, status: int | None, headers: Mapping[str, str]) -> ApiError:
+    flat: dict[str, Any] = payload if isinstance(payload, dict) else {}
+    inner = flat.get("error")
+    error: dict[str, Any] = inner if isinstance(inner, dict) else flat
+    code = str(error.get("code") or flat.get("code") or "")
+    message = _first_text(
+        error.get("message"), flat.get("message"), flat.get("detail"), inner, flat.get("status")
+    )
+    if message is None:
+        message = "The reply is an error without a message" + (f" ({status})." if status else ".")
+    details = _entries(error.get("details")) or _entries(flat.get("detail"))
+    if code in {ExtraForbidden.code, UnknownParameters.code, InvalidPolicy.code}:
+        known = _rebuilt(code, message, details)
+        if known is not None:
+            return known
+    kind = _kind(code, _status(status, error))
+    if issubclass(kind, errors.RateLimited | errors.Unavailable):
+        return kind(message, retry_after_s=_seconds(headers.get("retry-after")))
+    location, value = _place(details, error.get("param"))
+    return kind(message, location=location, value=value)
+
+
+def _status(status: int | None, error: Mapping[str, Any]) -> int | None:
+    if status is not None:
+        return status
+    for stated in (error.get("status"), error.get("code")):
+        if isinstance(stated, int):
+            return stated
+        if isinstance(stated, str) and stated.isascii() and stated.isdigit():
+            return int(stated[:4])
+    return None
+
+
+def _kind(code: str, status: int | None) -> type[ApiError]:
+    kind = _BY_CODE.get(code)
+    if kind is not None and status in {None, kind.status}:
+        return kind
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return CallerError if status is not None and 400 <= status < 500 else UpstreamError
+
+
+def _rebuilt(code: str, message: str, details: list[dict[str, Any]]) -> ApiError | None:
+    """The errors that are made of more than a message."""
+    if code == UnknownParameters.code:
+        names = tuple(str(entry["loc"][1]) for entry in details if len(entry["loc"]) == 2)
+        return UnknownParameters(names) if names else None
+    if code == InvalidPolicy.code and details:
+        return InvalidPolicy(str(details[0].get("input")))
+    if message.startswith("{"):
+        try:
+            inner = _entries(msgspec.json.decode(message).get("detail"))
+        except (msgspec.DecodeError, RecursionError, AttributeError):
+            return None
+        for entry in inner:
+            if entry.get("type") == ExtraForbidden.kind and len(entry["loc"]) == 2:
+                return ExtraForbidden(str(entry["loc"][1]), entry.get("input"))
+    return None
+
+
+def _entries(details: object) -> list[dict[str, Any]]:
+    """The entries that name a place, as pydantic and this file write them."""
+    listed = details if isinstance(details, list) else [details]
+    return [
+        entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("loc"), list)
+    ]
+
+
+def _place(details: list[dict[str, Any]], param: object) -> tuple[errors.Location, object]:
+    for entry in details:
+        if all(isinstance(step, str | int) for step in entry["loc"]):
+            return tuple(entry["loc"]), entry.get("input")
+    return (("body", param), None) if isinstance(param, str) and param else ((), None)
+
+
+def _first_text(*candidates: object) -> str | None:
+    for text in candidates:
+        if isinstance(text, str) and text:
+            return text
+    return None
+
+
+def _seconds(header: str | None) -> int:
+    """``Retry-After`` in seconds; a date, or nonsense, stands for one second."""
+    text = (header or "").strip()
+    return min(int(text), 3600) if text.isascii() and text.isdigit() and len(text) < 10 else 1
