@@ -24,7 +24,7 @@ serve: $(VENV)/.serve ## answer on http://127.0.0.1:8080 with the default models
 
 test: check ## the checks, then every test, with coverage
 	@$(PULL)
-	@$(BIN)/python -m pytest --cov $(ARGS)
+	@$(BIN)/python -m pytest --cov=interlingua $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, layers, spelling
 	@$(BIN)/ruff format --check --quiet . || { echo "Run \`make fix\`." >&2; exit 1; }

@@ -215,30 +215,34 @@ def _size(size_bytes: int) -> str:
 # -- Constants ------------------------------------------------------------------------------
 
 PACKAGE = DOCS.parent / "src" / "interlingua"
+#: Where a constant is, its name, and what it decides.
 CONSTANTS = (
-    ("server/exchange.py", "BODY_TIMEOUT_S"),
-    ("server/exchange.py", "STALL_S"),
-    ("types/embeddings.py", "MAX_INPUTS"),
-    ("gateway/gateway.py", "_IDLE_CHECK_S"),
+    ("dialects/request_body.py", "MAX_UNKNOWN_NAMES", "unknown top-level fields in one request"),
+    ("dialects/request_body.py", "MAX_DEPTH", "levels of nesting in what has no type of its own"),
+    ("dialects/chat_wire.py", "MAX_SCHEMA_BYTES", "length of a JSON schema"),
+    ("dialects/chat_wire.py", "MAX_SCHEMA_DEPTH", "its levels"),
+    ("types/embeddings.py", "MAX_INPUTS", "inputs of one embeddings call"),
+    ("server/exchange.py", "BODY_TIMEOUT_S", "how long a request's body may take to arrive"),
+    ("server/exchange.py", "STALL_S", "how long a client may read nothing before it is given up"),
+    ("gateway/gateway.py", "_IDLE_CHECK_S", "how often idle serverless models are looked for"),
+    ("backends/engines/restarts.py", "_MOST_IN_WINDOW", "crashes that open the circuit …"),
+    ("backends/engines/restarts.py", "_WINDOW_S", "… when they fall within this time"),
+    ("backends/engines/restarts.py", "_FIRST_DELAY_S", "wait before a restart; doubles each time"),
+    ("backends/engines/restarts.py", "_LONGEST_DELAY_S", "the longest such wait"),
+    ("backends/engines/child.py", "_LEAVE_WITHIN_S", "time for an engine to end before a kill"),
 )
 
 
 def _constants() -> Iterator[str]:
-    rows = [(f"`{name}`", *_constant(file, name), f"`{file}`") for file, name in CONSTANTS]
-    yield from _table(("name", "value", "meaning", "file"), rows)
+    rows = [(f"`{name}`", _value(file, name), said, f"`{file}`") for file, name, said in CONSTANTS]
+    yield from _table(("name", "value", "what it decides", "file"), rows)
 
 
-def _constant(file: str, name: str) -> tuple[str, str]:
-    """What the source gives it, and the comment above it."""
-    said: list[str] = []
-    for line in (PACKAGE / file).read_text("utf-8").splitlines():
-        if comment := re.match(r"#: (.*)", line):
-            said.append(comment[1])
-        elif line.startswith(f"{name} = "):
-            return f"`{line.partition(' = ')[2]}`", " ".join(said)
-        else:
-            said = []
-    raise LookupError(f"{file} has no {name}")
+def _value(file: str, name: str) -> str:
+    found = re.search(rf"^{name} = (.+)$", (PACKAGE / file).read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{file} has no {name}")
+    return f"`{found[1]}`"
 
 
 # -- Command line ---------------------------------------------------------------------------
