@@ -1,0 +1,279 @@
+"""``interlingua check``: what a config would serve, and what stands in the way."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from interlingua.errors import ConfigError, ModelFileError
+
+if TYPE_CHECKING:
+    from interlingua.catalog.card import Card
+    from interlingua.config.schema import Config, DeploymentConfig
+    from interlingua.server.build import Planned
+
+#: Engine → the module that it needs, and the extra that brings it.
+LIBRARIES = {
+    "llamacpp": ("xllamacpp", "llamacpp"),
+    "onnx-text": ("onnxruntime", "onnx"),
+    "onnx-image": ("onnxruntime", "onnx"),
+    "onnx-joint": ("onnxruntime", "onnx"),
+}
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table. ``files``: how the model stands in the store; ``local``: the
+    user's own; ``none``: it has none.
+    """
+
+    name: str
+    model: str
+    engine: str | None
+    compute: str
+    context_length: int | None
+    files: str
+    address: str
+    aliases: tuple[str, ...]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint with its traffic in per cent."""
+
+    name: str
+    address: str
+    traffic: dict[str, float]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A problem or a remark: where, and what helps."""
+
+    where: str
+    message: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    config: str
+    servable: bool
+    address: str | None = None
+    keys: str | None = None
+    deployments: tuple[Deployment, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    problems: tuple[Finding, ...] = ()
+    remarks: tuple[Finding, ...] = ()
+
+
+@click.command(
+    epilog="\b\nExamples:\n  interlingua check\n  interlingua check --config staging.toml --json"
+)
+@click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Else the interlingua.toml of this directory, else what serve does without one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(path: Path | None, as_json: bool) -> int:
+    """Validate a config and say what it would serve.
+
+    Nothing is started, loaded or fetched. The exit code is 1 if it can't be served as it is.
+    """
+    report = examine(path)
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        _print(report)
+    return 0 if report.servable else 1
+
+
+def examine(path: Path | None) -> Report:
+    """Everything that can be said of a config without running it."""
+    from interlingua.config.load import data_dir, load
+
+    label = _label(path)
+    try:
+        config = load(str(path) if path else None)
+    except ConfigError as error:
+        return Report(config=label, servable=False, problems=(Finding("config", str(error)),))
+    directory = data_dir(config.server.data_dir)
+    address = f"http://{_host(config.server.host)}:{config.server.port}"
+    checked = [_deployment(config, each, directory, address) for each in config.deployment]
+    problems = tuple(problem for _, found, _ in checked for problem in found)
+    return Report(
+        config=label,
+        servable=not problems,
+        address=address,
+        keys=_keys(config, directory),
+        deployments=tuple(row for row, _, _ in checked),
+        endpoints=_endpoints(config, address),
+        problems=problems,
+        remarks=tuple(remark for _, _, remarks in checked for remark in remarks),
+    )
+
+
+def _label(path: Path | None) -> str:
+    from interlingua.config.load import FILE_NAME
+
+    if path is not None:
+        return str(path)
+    return FILE_NAME if Path(FILE_NAME).is_file() else "the embedded default"
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _keys(config: "Config", directory: Path) -> str:
+    if config.server.keys:
+        return f"{len(config.server.keys)} from the environment"
+    return f"one, generated, in {directory / 'key'}"
+
+
+def _deployment(
+    config: "Config", each: "DeploymentConfig", directory: Path, address: str
+) -> tuple[Deployment, list[Finding], list[Finding]]:
+    """The deployment's row, its problems and the remarks on it."""
+    from interlingua.server.build import plan
+
+    where = f'deployment "{each.name}"'
+    problems: list[str] = []
+    remarks: list[str] = []
+    card, files = None, "unknown"
+    try:
+        # As the server does it, but each by itself, so that one problem hides no other.
+        (planned,) = plan(msgspec.structs.replace(config, deployment=(each,)), directory)
+    except (ConfigError, ModelFileError) as error:
+        problems.append(str(error).removeprefix(f"{where}: "))
+    else:
+        card, files = planned.card, _files(planned, directory)
+        problems += _engine_problems(card)
+        remarks += _remarks(each, card, files)
+    row = Deployment(
+        name=each.name,
+        model=each.model,
+        engine=planned.engine if card else None,
+        compute=each.compute,
+        context_length=_context(each, card),
+        files=files,
+        address=f"{address}/endpoints/{each.name}",
+        aliases=each.aliases,
+    )
+    return (
+        row,
+        [Finding(where, problem) for problem in problems],
+        [Finding(where, remark) for remark in remarks],
+    )
+
+
+def _files(planned: "Planned", directory: Path) -> str:
+    from interlingua.catalog.catalog import find
+    from interlingua.catalog.store import Store
+
+    if planned.stored is None:
+        return Store(directory).status(planned.card)
+    if not planned.stored.files:
+        return "none"
+    return "pulled" if find(planned.config.model) else "local"
+
+
+def _engine_problems(card: "Card") -> list[str]:
+    if card.engine is None:  # a backend that is a model by itself
+        return []
+    module, extra = LIBRARIES[card.engine]
+    if find_spec(module) is None:
+        return [f"its engine isn't installed: pip install 'interlingua[{extra}]'"]
+    return []
+
+
+def _remarks(config: "DeploymentConfig", card: "Card", files: str) -> list[str]:
+    remarks = []
+    if files not in {"local", "none", "pulled"}:
+        remarks.append(f"its files are {files}: interlingua models pull {card.name}")
+    limit = card.context_length
+    if limit and config.context_length and config.context_length > limit:
+        remarks.append(
+            f"context_length {config.context_length} is more than the {limit} tokens that "
+            f"{card.name} was made for"
+        )
+    return remarks
+
+
+def _context(config: "DeploymentConfig", card: "Card | None") -> int | None:
+    if config.context_length or card is None:
+        return config.context_length
+    return card.call_context or card.context_length
+
+
+def _endpoints(config: "Config", address: str) -> tuple[Endpoint, ...]:
+    return tuple(
+        Endpoint(
+            name=each.name,
+            address=f"{address}/endpoints/{each.name}",
+            traffic=_per_cent(each.traffic),
+        )
+        for each in config.endpoint
+    )
+
+
+def _per_cent(traffic: dict[str, float]) -> dict[str, float]:
+    total = sum(traffic.values()) or 1.0
+    return {name: round(100 * weight / total, 1) for name, weight in traffic.items()}
+
+
+def _print(report: Report) -> None:
+    click.echo(f"config   {report.config}")
+    if report.address is not None:
+        click.echo(f"address  {report.address}")
+        click.echo(f"keys     {report.keys}\n")
+    _table(
+        ("NAME", "MODEL", "ENGINE", "COMPUTE", "CONTEXT", "FILES", "ADDRESS", "ALIASES"),
+        [
+            (
+                each.name,
+                each.model,
+                each.engine or "none",
+                each.compute,
+                str(each.context_length or "-"),
+                each.files,
+                each.address.removeprefix(report.address or ""),
+                " ".join(each.aliases) or "-",
+            )
+            for each in report.deployments
+        ],
+    )
+    if report.endpoints:
+        click.echo()
+        _table(
+            ("ENDPOINT", "ADDRESS", "TRAFFIC"),
+            [
+                (
+                    each.name,
+                    each.address.removeprefix(report.address or ""),
+                    ", ".join(f"{name} {share:g} %" for name, share in each.traffic.items()),
+                )
+                for each in report.endpoints
+            ],
+        )
+    _findings("Remarks", report.remarks)
+    _findings("Problems", report.problems)
+    click.echo("\nIt can be served." if report.servable else "\nIt can't be served as it is.")
+
+
+def _findings(title: str, findings: tuple[Finding, ...]) -> None:
+    if findings:
+        click.echo(f"\n{title}:")
+        for finding in findings:
+            click.echo(f"  {finding.where}: {finding.message}")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Columns as wide as their widest cell; a pipe gets the same."""
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
