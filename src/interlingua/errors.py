@@ -144,6 +144,13 @@ class MethodNotAllowed(CallerError):
     code = "method_not_allowed"
 
 
+class RequestTimeout(CallerError):
+    """The request itself didn't arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class BodyTooLarge(CallerError):
     """The body is longer than the server accepts."""
 

@@ -120,6 +120,11 @@ def child_environment() -> dict[str, str]:
     return {name: environment[name] for name in _CHILD_VARIABLES if name in environment}
 
 
+def environment_with(directory: Path) -> dict[str, str]:
+    """The environment for another ``interlingua`` command on the same data directory."""
+    return {**_environment(), "INTERLINGUA_DATA_DIR": str(directory)}
+
+
 def _environment() -> Mapping[str, str]:
     return os.environ  # noqa: TID251 - the one place that reads it
 

@@ -1,0 +1,196 @@
+"""``interlingua serve``: the server in this terminal."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from interlingua.errors import ConfigError, ModelFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlingua.catalog.card import Card
+    from interlingua.config.schema import Config
+    from interlingua.server.build import Planned
+
+
+class Address(msgspec.Struct, frozen=True):
+    """What answers under an address of its own."""
+
+    name: str
+    url: str
+    model: str | None = None
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` prints, in one line."""
+
+    url: str
+    #: Where the generated key is kept; ``None``: the keys come from the environment.
+    key_file: str | None
+    deployments: list[Address]
+    endpoints: list[Address]
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  interlingua serve\n"
+    "  interlingua serve --port 0 --json\n"
+    "  INTERLINGUA_API_KEY=$(interlingua keys new) interlingua serve --config models.toml"
+)
+@click.option(
+    "--config",
+    "-c",
+    "path",
+    metavar="FILE",
+    help="Else the interlingua.toml of this directory, else three small models.",
+)
+@click.option("--host", metavar="HOST", help="Address to listen on, whatever the config says.")
+@click.option("--port", type=int, metavar="PORT", help="Port to listen on; 0 takes a free one.")
+@click.option("--data-dir", metavar="DIR", help="Where models and the generated key are kept.")
+@click.option("--no-pull", is_flag=True, help="Fail where a model would have to be fetched first.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
+def serve(
+    path: str | None,
+    host: str | None,
+    port: int | None,
+    data_dir: str | None,
+    no_pull: bool,
+    as_json: bool,
+) -> None:
+    """Answer the API here, with models on this machine.
+
+    Models that aren't here yet are fetched first. SIGTERM or Ctrl-C lets calls under way
+    finish (drain_timeout_s); a second one ends them.
+    """
+    from interlingua.config import load
+    from interlingua.server.run import listen, run, url_of
+
+    config = load.load(path, host=host, port=port, data_dir=data_dir)
+    directory = load.data_dir(config.server.data_dir)
+    keys, key_file = load.server_keys(config, directory)
+    with listen(config.server.host, config.server.port) as listener:
+        from interlingua.server.app import App
+        from interlingua.server.build import build, plan
+
+        planned = _complete(plan(config, directory), config, directory, no_pull=no_pull)
+        gateway = build(planned, config)
+        serving = _serving(url_of(listener), planned, config, key_file)
+        if as_json:
+            click.echo(msgspec.json.encode(serving))
+        else:
+            _welcome(serving, planned, keys[0])
+        sys.stdout.flush()
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+        run(App(gateway, config, keys), listener, config.server)
+
+
+def _complete(
+    planned: "Sequence[Planned]", config: "Config", directory: Path, *, no_pull: bool
+) -> "Sequence[Planned]":
+    """Fetch what isn't on this machine yet."""
+    from interlingua.server.build import plan
+
+    missing = {each.card.name: each.card for each in planned if each.stored is None}
+    if not missing:
+        return planned
+    if no_pull:
+        names = " ".join(missing)
+        raise ConfigError(
+            f"not on this machine yet: {', '.join(missing)}. Fetch with: "
+            f"interlingua models pull {names}"
+        )
+    for card in missing.values():
+        _pull(card, directory)
+    return plan(config, directory)
+
+
+def _pull(card: "Card", directory: Path) -> None:
+    """In a process of its own: the server's stays free of what fetching needs."""
+    from interlingua.config.load import environment_with
+
+    done = subprocess.run(
+        [sys.executable, "-m", "interlingua", "models", "pull", card.name],
+        stdout=sys.stderr,
+        env=environment_with(directory),
+        check=False,
+    )
+    if done.returncode:
+        raise ModelFileError(f"{card.name} isn't on this machine and couldn't be fetched.")
+
+
+def _serving(
+    url: str, planned: "Sequence[Planned]", config: "Config", key_file: Path | None
+) -> Serving:
+    return Serving(
+        url=url,
+        key_file=str(key_file) if key_file else None,
+        deployments=[
+            Address(each.config.name, f"{url}/endpoints/{each.config.name}", each.card.name)
+            for each in planned
+        ],
+        endpoints=[
+            Address(endpoint.name, f"{url}/endpoints/{endpoint.name}")
+            for endpoint in config.endpoint
+        ],
+    )
+
+
+def _welcome(serving: Serving, planned: "Sequence[Planned]", key: str) -> None:
+    """Where to call, with which key, and lines to paste.
+
+    A key is shown on a terminal only: what else reads this output may keep it.
+    """
+    click.echo(f"interlingua answers at {serving.url}\n")
+    rows = [*serving.deployments, *serving.endpoints]
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        click.echo(f"  {row.name:{width}}  {row.url}")
+    if serving.key_file is None:
+        click.echo("\nKey: one of those that the environment holds.")
+        shell, python = "$INTERLINGUA_API_KEY", 'os.environ["INTERLINGUA_API_KEY"]'
+    elif sys.stdout.isatty():
+        click.echo(f"\nKey: {key}   (generated, kept in {serving.key_file})")
+        shell, python = key, f'"{key}"'
+    else:
+        click.echo(f"\nKey: generated, kept in {serving.key_file}")
+        shell, python = f"$(cat '{serving.key_file}')", f'open("{serving.key_file}").read().strip()'
+    for line in _snippets(serving.url, _chat_model(planned), shell, python):
+        click.echo(line)
+    click.echo("\nCtrl-C stops it.")
+
+
+def _chat_model(planned: "Sequence[Planned]") -> str:
+    """The first deployment that chats, as far as its card says."""
+    names = [each.config.name for each in planned if each.card.type == "chat-completion"]
+    return names[0] if names else planned[0].config.name
+
+
+def _snippets(url: str, model: str, shell: str, python: str) -> list[str]:
+    imports = "import os\n" if python.startswith("os.") else ""
+    message = '[{"role": "user", "content": "Why is the sky blue?"}]'
+    return [
+        f"""
+# pip install azure-ai-inference
+{imports}from azure.ai.inference import ChatCompletionsClient
+from azure.core.credentials import AzureKeyCredential
+
+client = ChatCompletionsClient("{url}", AzureKeyCredential({python}))
+answer = client.complete(model="{model}", messages={message})
+print(answer.choices[0].message.content)""",
+        f"""
+# pip install openai
+{imports}from openai import OpenAI
+
+client = OpenAI(base_url="{url}/v1", api_key={python})
+answer = client.chat.completions.create(model="{model}", messages={message})
+print(answer.choices[0].message.content)""",
+        f"""
+curl {url}/chat/completions -H "api-key: {shell}" -H 'content-type: application/json' \\
+  -d '{{"model": "{model}", "messages": {message}}}'""",
+    ]

@@ -1,0 +1,95 @@
+"""The ASGI app: every exchange ends in a reply, or visibly in none."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+
+from interlingua.config.schema import Config
+from interlingua.dialects.azure import AzureDialect
+from interlingua.dialects.base import ServerDialect
+from interlingua.dialects.openai import OpenAIDialect
+from interlingua.errors import ApiError, InternalError, MethodNotAllowed, Unauthorized, Unavailable
+from interlingua.gateway.gateway import Gateway
+
+from .asgi import Receive, Scope, Send
+from .auth import Keys
+from .endpoint import Endpoint
+from .exchange import ClientGone, Exchange
+from .routes import DialectName, dialect_of, match
+
+_log = logging.getLogger("interlingua.server")
+
+
+class App:
+    """The server as an ASGI 3 application. ``gateway`` is opened and closed by its lifespan."""
+
+    def __init__(self, gateway: Gateway, config: Config, keys: Iterable[str]) -> None:
+        self.gateway = gateway
+        self._endpoint = Endpoint(gateway, Keys(keys), config.server)
+        self._dialects: dict[DialectName, ServerDialect] = {
+            "azure": AzureDialect(default_policy=config.server.extra_parameters),
+            "openai": OpenAIDialect(),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(Exchange(scope, receive, send))
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    def drain(self) -> None:
+        """The server is stopping: not ready, no new calls, half-sent ones are given up."""
+        self._endpoint.drain()
+
+    async def _answer(self, exchange: Exchange) -> None:
+        dialect = self._dialects[dialect_of(exchange.path)]
+        try:
+            await self._endpoint.answer(exchange, dialect)
+        except ClientGone:
+            with contextlib.suppress(ConnectionAbortedError):
+                exchange.abort(flush=False)
+        except ApiError as error:
+            await _fail(exchange, dialect, error)
+        except asyncio.CancelledError:
+            # Only a server that stops cancels a call from outside; its caller is told so.
+            if not self._endpoint.draining:
+                raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await _fail(exchange, dialect, Unavailable("The server is stopping."))
+        except Exception:  # noqa: BLE001 - request boundary
+            _log.exception("call %s failed: %s %s", exchange.id, exchange.method, exchange.path)
+            await _fail(
+                exchange,
+                dialect,
+                InternalError(f"The server failed; its log says why, at the call {exchange.id}."),
+            )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.gateway.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.gateway.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _fail(exchange: Exchange, dialect: ServerDialect, error: ApiError) -> None:
+    """Reply with the error, or end a stream that has begun so that its client notices."""
+    if exchange.finished:
+        return
+    if exchange.started:
+        if exchange.streams:
+            with contextlib.suppress(ClientGone):
+                await exchange.send_event(dialect.write_stream_error(error))
+        exchange.abort()
+        return
+    written = dialect.write_error(error)
+    headers = dict(written.headers)
+    if isinstance(error, Unauthorized):
+        headers.setdefault("www-authenticate", "Bearer")
+    found = match(exchange.path)
+    if isinstance(error, MethodNotAllowed) and found is not None:
+        headers.setdefault("allow", found.row.method)
+    await exchange.reply(written.status, headers, written.body)

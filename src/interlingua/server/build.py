@@ -1,0 +1,158 @@
+"""From the config to a gateway: which model each deployment is, and what runs it.
+
+Rules of this file:
+- An engine is found by its name among the entry points ``interlingua.backends``; nothing
+  here knows one. A backend's module may carry a ``CARD`` of its own: a model without files.
+- Nothing is downloaded here.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from interlingua.backends.base import Backend
+from interlingua.backends.engines.model import EngineModel
+from interlingua.catalog.card import Card, StoredModel
+from interlingua.catalog.catalog import card_for_path, find, suggest
+from interlingua.catalog.store import Store
+from interlingua.config.load import child_environment
+from interlingua.config.schema import Config, DeploymentConfig
+from interlingua.errors import ConfigError, ModelFileError
+from interlingua.gateway.deployments import Deployment, Limits
+from interlingua.gateway.gateway import Gateway
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment whose model is known, and may still have to be pulled."""
+
+    config: DeploymentConfig
+    card: Card
+    #: The entry point of what runs it.
+    engine: str
+    #: ``None``: not on this machine yet.
+    stored: StoredModel | None
+
+
+def plan(config: Config, data_dir: Path) -> tuple[Planned, ...]:
+    """What each deployment of the config is.
+
+    Raises:
+        ConfigError: a model isn't known, or nothing here runs it.
+        ModelFileError: a file that a deployment names can't be used.
+    """
+    store = Store(data_dir)
+    return tuple(_plan(deployment, store) for deployment in config.deployment)
+
+
+def build(planned: Sequence[Planned], config: Config) -> Gateway:
+    """The gateway over deployments whose models are all on this machine.
+
+    Raises:
+        ConfigError: what runs a model isn't installed.
+    """
+    deployments = [_build(each, config) for each in planned]
+    endpoints = {endpoint.name: endpoint.traffic for endpoint in config.endpoint}
+    return Gateway(deployments, endpoints)
+
+
+def _plan(deployment: DeploymentConfig, store: Store) -> Planned:
+    model = deployment.model
+    card = find(model)
+    if card is not None:
+        engine = _engine(deployment, card)
+        return Planned(config=deployment, card=card, engine=engine, stored=store.get(card))
+    own = _own_card(model)
+    if own is not None:
+        stored = StoredModel(card=own, files={})
+        return Planned(config=deployment, card=own, engine=model, stored=stored)
+    path = Path(model).expanduser()
+    if path.exists() or path.is_absolute() or path.suffix == ".gguf":
+        stored = _local(deployment, path)
+        engine = _engine(deployment, stored.card)
+        return Planned(config=deployment, card=stored.card, engine=engine, stored=stored)
+    near = suggest(model)
+    raise ConfigError(
+        f'deployment "{deployment.name}": model: {model!r} is neither a model of the catalog '
+        f"(`interlingua models list`) nor a file or directory here"
+        f"{'; did you mean ' + ' or '.join(near) + '?' if near else '.'}"
+    )
+
+
+def _local(deployment: DeploymentConfig, path: Path) -> StoredModel:
+    try:
+        return card_for_path(path)
+    except ModelFileError as error:
+        raise ModelFileError(f'deployment "{deployment.name}": {error}') from error
+
+
+def _engine(deployment: DeploymentConfig, card: Card) -> str:
+    if card.engine is not None:
+        return card.engine
+    needs = f": it needs {card.needs}" if card.needs else "."
+    raise ConfigError(f'deployment "{deployment.name}": no engine here runs {card.name} yet{needs}')
+
+
+def _own_card(model: str) -> Card | None:
+    """The card of a backend that is a model by itself."""
+    entry = _entry_point(model)
+    if entry is None:
+        return None
+    card = getattr(import_module(entry.module), "CARD", None)
+    return card if isinstance(card, Card) else None
+
+
+def _entry_point(name: str) -> EntryPoint | None:
+    return next(iter(entry_points(group="interlingua.backends", name=name)), None)
+
+
+def _build(planned: Planned, config: Config) -> Deployment:
+    deployment = planned.config
+    if planned.stored is None:
+        raise ModelFileError(
+            f'deployment "{deployment.name}": the model {planned.card.name} is not on this '
+            f"machine yet: `interlingua models pull {planned.card.name}`"
+        )
+    model = EngineModel(
+        name=deployment.name,
+        stored=planned.stored,
+        context_length=deployment.context_length,
+        slots=deployment.slots,
+        threads=deployment.threads,
+        environment=child_environment(),
+        capabilities=deployment.capabilities,
+    )
+    return Deployment(
+        name=deployment.name,
+        backend=_create(planned, model),
+        aliases=deployment.aliases,
+        also_known_as=(planned.card.name, *planned.card.aliases),
+        limits=Limits(
+            compute=deployment.compute,
+            idle_s=deployment.idle_s,
+            max_waiting=deployment.max_waiting,
+            load_timeout_s=config.server.load_timeout_s,
+        ),
+    )
+
+
+def _create(planned: Planned, model: EngineModel) -> Backend:
+    entry = _entry_point(planned.engine)
+    where = f'deployment "{planned.config.name}"'
+    if entry is None:
+        raise ConfigError(
+            f"{where}: the engine {planned.engine!r} of {planned.card.name} isn't installed."
+        )
+    try:
+        create = cast("Callable[[EngineModel], Backend]", entry.load())
+    except ModuleNotFoundError as error:
+        # Extras are named after what they bring: onnx-text comes with [onnx].
+        extra = planned.engine.partition("-")[0]
+        raise ConfigError(
+            f"{where}: its engine {planned.engine!r} needs the module {error.name!r}: "
+            f"pip install 'interlingua[{extra}]'"
+        ) from error
+    return create(model)

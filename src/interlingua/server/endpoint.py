@@ -1,0 +1,252 @@
+"""The one handler of all operations: match, authenticate, read, ask the gateway, write.
+
+Rules of this file:
+- Everything but the public rows needs a key, whether it exists or not.
+- A call is cancelled when its client leaves or its time is up, wherever it is.
+- Whatever fails is raised; the app turns it into the reply.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from interlingua.backends.base import CallContext
+from interlingua.config.schema import ServerConfig
+from interlingua.dialects.base import Reply, ServerDialect, StreamWriter
+from interlingua.errors import (
+    DeadlineExceeded,
+    DeploymentNotFound,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+)
+from interlingua.gateway.directory import Route
+from interlingua.gateway.gateway import Answer, Gateway, Vectors
+from interlingua.http import HttpCall
+from interlingua.types.chat import ChatDelta
+from interlingua.types.chat_fold import fold_chat, fold_completion
+from interlingua.types.completions import CompletionDelta
+from interlingua.types.models import ExtraParameters, Operation
+
+from . import ops
+from .auth import Keys
+from .exchange import BODY_TIMEOUT_S, Exchange
+from .media import refuse_remote_images, refuse_remote_parts
+from .routes import Match, match
+from .streaming import stream
+
+Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
+
+_JSON = {"content-type": "application/json"}
+#: How long a half-sent request may still take once the server is stopping.
+_DRAIN_BODY_S = 1.0
+
+
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call on its way: what came, in which dialect, and for whom."""
+
+    exchange: Exchange
+    dialect: ServerDialect
+    http: HttpCall
+    route: Route
+    policy: ExtraParameters | None
+    context: CallContext
+
+    def reply(self, answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> Reply:
+        return Reply(
+            id=uuid4().hex,
+            created=int(time.time()),
+            model=answer.deployment.name,
+            api_version=self.http.query.get("api-version"),
+        )
+
+
+class Endpoint:
+    """Answers one exchange at a time, any number concurrently."""
+
+    def __init__(self, gateway: Gateway, keys: Keys, settings: ServerConfig) -> None:
+        self.gateway = gateway
+        self.draining = False
+        self._keys = keys
+        self._settings = settings
+        self._started = int(time.time())
+        #: The clocks of bodies that are being read.
+        self._reading: set[asyncio.Timeout] = set()
+        self._operations: dict[Operation, Callable[[_Call], Awaitable[None]]] = {
+            "info": self._info,
+            "chat_completions": self._chat,
+            "completions": self._complete,
+            "embeddings": self._embed,
+            "image_embeddings": self._embed_images,
+        }
+
+    def drain(self) -> None:
+        """Take no new calls, and give up the ones that are only half sent."""
+        self.draining = True
+        end = asyncio.get_running_loop().time() + _DRAIN_BODY_S
+        for clock in self._reading:
+            clock.reschedule(end)
+
+    async def answer(self, exchange: Exchange, dialect: ServerDialect) -> None:
+        """Answer in ``dialect``.
+
+        Raises:
+            ApiError: the reply is to be that error.
+            ClientGone: nobody waits for a reply.
+        """
+        found = match(exchange.path)
+        if found is None or not found.row.public:
+            self._keys.check(exchange.raw_headers)
+        if found is None:
+            raise NotFound(f"Resource not found: {exchange.method} {exchange.path[:200]}")
+        if exchange.method != found.row.method:
+            raise MethodNotAllowed(
+                f"Method not allowed: {exchange.method[:20]}. This path takes {found.row.method}."
+            )
+        operation = found.row.operation
+        if operation is None:
+            await self._answer_about_itself(exchange, found)
+        else:
+            await self._answer_call(exchange, dialect, found, operation)
+
+    async def _answer_about_itself(self, exchange: Exchange, found: Match) -> None:
+        deployments = self.gateway.deployments
+        status, body = 200, ops.LIVE
+        match found.row.resource:
+            case "healthy":
+                if found.endpoint and not self.gateway.directory.has_endpoint(found.endpoint):
+                    raise DeploymentNotFound(f"The endpoint {found.endpoint[:64]!r} doesn't exist.")
+                body = ops.HEALTHY
+            case "ready":
+                status, body = ops.readiness(deployments, draining=self.draining)
+            case "models":
+                body = ops.list_models(deployments, self._started)
+            case "model":
+                body = ops.show_model(self.gateway.directory, found.model or "", self._started)
+            case "catalog":
+                body = ops.list_catalog(deployments)
+            case "live" | "operation":
+                pass
+        await exchange.reply(status, _JSON, body)
+
+    async def _answer_call(
+        self, exchange: Exchange, dialect: ServerDialect, found: Match, operation: Operation
+    ) -> None:
+        if self.draining:
+            raise Unavailable("The server is stopping. Try again.")
+        deadline = asyncio.get_running_loop().time() + self._settings.call_timeout_s
+        body = await self._read_body(exchange) if found.row.method == "POST" else b""
+        http = HttpCall(
+            method=exchange.method,
+            path=exchange.path,
+            query=exchange.query,
+            headers=exchange.headers,
+            body=body,
+        )
+        call = _Call(
+            exchange=exchange,
+            dialect=dialect,
+            http=http,
+            route=Route(
+                operation=operation,
+                endpoint=found.endpoint,
+                deployment=found.deployment,
+                header_deployment=exchange.headers.get("azureml-model-deployment") or None,
+                openai=found.row.openai,
+            ),
+            policy=dialect.read_policy(http),
+            context=CallContext(id=exchange.id, deadline=deadline),
+        )
+        clock = asyncio.timeout_at(deadline)
+        try:
+            async with exchange.cancelled_when_gone(), clock:
+                await self._operations[operation](call)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise DeadlineExceeded(
+                f"The call took longer than {self._settings.call_timeout_s:g} s (call_timeout_s)."
+            ) from error
+
+    async def _read_body(self, exchange: Exchange) -> bytes:
+        clock = asyncio.timeout(BODY_TIMEOUT_S)
+        self._reading.add(clock)
+        try:
+            return await exchange.read_body(self._settings.max_body_bytes, clock)
+        finally:
+            self._reading.discard(clock)
+
+    async def _info(self, call: _Call) -> None:
+        info = self.gateway.info(call.route, call.http.query.get("model"))
+        body = call.dialect.write_info(info, self._settings.model_type)
+        await call.exchange.reply(200, _JSON, body)
+
+    async def _chat(self, call: _Call) -> None:
+        request = call.dialect.read_chat(call.http)
+        refuse_remote_parts(request)
+        answer = await self.gateway.chat(request, call.route, call.policy, call.context)
+        reply = call.reply(answer)
+        writer = call.dialect.chat_writer(request, reply) if request.stream else None
+
+        async def whole(deltas: AsyncGenerator[ChatDelta]) -> bytes:
+            return call.dialect.write_chat(await fold_chat(deltas), reply)
+
+        await _deliver(call.exchange, answer, writer, whole)
+
+    async def _complete(self, call: _Call) -> None:
+        request = call.dialect.read_completion(call.http)
+        answer = await self.gateway.complete(request, call.route, call.policy, call.context)
+        reply = call.reply(answer)
+        writer = call.dialect.completion_writer(request, reply) if request.stream else None
+
+        async def whole(deltas: AsyncGenerator[CompletionDelta]) -> bytes:
+            return call.dialect.write_completion(await fold_completion(deltas), reply)
+
+        await _deliver(call.exchange, answer, writer, whole)
+
+    async def _embed(self, call: _Call) -> None:
+        request = call.dialect.read_embeddings(call.http)
+        vectors = await self.gateway.embed(request, call.route, call.policy, call.context)
+        body = call.dialect.write_embeddings(
+            vectors.embeddings, request.encoding_format, call.reply(vectors)
+        )
+        await call.exchange.reply(200, _JSON | _headers(vectors), body)
+
+    async def _embed_images(self, call: _Call) -> None:
+        request = call.dialect.read_image_embeddings(call.http)
+        refuse_remote_images(request)
+        vectors = await self.gateway.embed_images(request, call.route, call.policy, call.context)
+        body = call.dialect.write_embeddings(
+            vectors.embeddings, request.encoding_format, call.reply(vectors)
+        )
+        await call.exchange.reply(200, _JSON | _headers(vectors), body)
+
+
+async def _deliver(
+    exchange: Exchange,
+    answer: Answer[Delta],
+    writer: StreamWriter[Delta] | None,
+    whole: Callable[[AsyncGenerator[Delta]], Awaitable[bytes]],
+) -> None:
+    """Send the answer as it comes where there is a writer, else when it is whole."""
+    async with aclosing(answer.deltas) as deltas:
+        if writer is not None:
+            await stream(exchange, deltas, writer, _headers(answer))
+        else:
+            await exchange.reply(200, _JSON | _headers(answer), await whole(deltas))
+
+
+def _headers(answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> dict[str, str]:
+    headers = {
+        "azureml-model-deployment": answer.deployment.name,
+        "x-ms-model-mesh-model-name": answer.deployment.name,
+    }
+    changes = answer.changes.header()
+    if changes is not None:
+        headers["x-interlingua-changes"] = changes
+    return headers

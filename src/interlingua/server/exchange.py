@@ -1,0 +1,247 @@
+"""One HTTP exchange: what came, and what goes back.
+
+Rules of this file:
+- Headers that every reply has are set here, and every header value is made harmless: what a
+  caller sent can never end a header line.
+- After ``begin_stream`` only ``send_event``, ``end_stream`` or ``abort`` may follow.
+- It knows uvicorn in one place: how to break a connection off quietly.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
+from typing import Protocol, cast, runtime_checkable
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from interlingua.errors import BodyTooLarge, CallerError, RequestTimeout
+
+from .asgi import RawHeaders, Receive, Scope, Send
+
+#: How long a body may take to arrive.
+BODY_TIMEOUT_S = 60.0
+#: How long a client may take none of what was sent before it is given up.
+STALL_S = 60.0
+#: How long an oversized body is read on, unkept, so that its sender gets to read the reply.
+_LINGER_S = 5.0
+_CLIENT_ID = re.compile(r"[\x20-\x7e]{1,128}")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+class ClientGone(Exception):
+    """The client has left; nobody reads a reply."""
+
+
+@runtime_checkable
+class _Cycle(Protocol):
+    """uvicorn's request-response cycle (httptools and h11 alike)."""
+
+    disconnected: bool
+    transport: asyncio.Transport
+
+
+class Exchange:
+    """One request and its reply. Lives as long as the call."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.id = uuid4().hex
+        self.method = cast(str, scope["method"])
+        self.path = cast(str, scope["path"])
+        self.raw_headers = tuple(cast("list[tuple[bytes, bytes]]", scope["headers"]))
+        self.started = False
+        self.streams = False
+        self.finished = False
+        self._query = cast(bytes, scope.get("query_string", b""))
+        self._receive = receive
+        self._send = send
+        self._oversized = False
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """By lower-case name; of repeated ones the first counts."""
+        return _headers(self.raw_headers)
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """Of repeated parameters the first counts (Azure: a client may send api-version
+        twice).
+        """
+        try:
+            pairs = parse_qsl(
+                self._query.decode("latin-1"), keep_blank_values=True, max_num_fields=64
+            )
+        except ValueError as error:
+            raise CallerError("The query has more than 64 parameters.") from error
+        query: dict[str, str] = {}
+        for name, value in pairs:
+            query.setdefault(name, value)
+        return query
+
+    async def read_body(self, limit: int, clock: asyncio.Timeout) -> bytes:
+        """The whole body; ``clock`` limits the time.
+
+        Raises:
+            BodyTooLarge: it has more than ``limit`` bytes; known before it is read where its
+                length is stated.
+            RequestTimeout: it didn't arrive in time.
+            ClientGone: it broke off.
+        """
+        stated = self.headers.get("content-length", "")
+        if stated.isdecimal() and int(stated[:20]) > limit:
+            self._refuse_size(limit)
+        try:
+            async with clock:
+                return await self._collect(limit)
+        except TimeoutError as error:
+            raise RequestTimeout("The body of the request didn't arrive in time.") from error
+
+    async def _collect(self, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = cast(bytes, message.get("body", b""))
+            size += len(chunk)
+            if size > limit:
+                self._refuse_size(limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    def _refuse_size(self, limit: int) -> None:
+        self._oversized = True
+        raise BodyTooLarge(
+            f"The body is longer than {limit} bytes, the most that this server takes "
+            "(max_body_bytes)."
+        )
+
+    @contextlib.asynccontextmanager
+    async def cancelled_when_gone(self) -> AsyncIterator[None]:
+        """Cancel what runs inside as soon as the client leaves.
+
+        Raises:
+            ClientGone: it has left.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
+        gone = False
+
+        async def watch() -> None:
+            nonlocal gone
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            if not self.finished:
+                gone = True
+                task.cancel()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if gone and task.uncancel() <= before:
+                raise ClientGone from None
+            raise
+        finally:
+            watcher.cancel()
+
+    async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole reply."""
+        if self._oversized:
+            headers = {**headers, "connection": "close"}
+        await self._start(status, {**headers, "content-length": str(len(body))})
+        if self._oversized:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            await self._linger()
+            body = b""
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin_stream(self, headers: Mapping[str, str]) -> None:
+        """Send status 200 and the head of an event stream."""
+        self.streams = True
+        await self._start(
+            200,
+            {
+                **headers,
+                "content-type": "text/event-stream; charset=utf-8",
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",
+            },
+        )
+
+    async def send_event(self, data: bytes) -> None:
+        """Send complete events. Waits while the client doesn't read.
+
+        Raises:
+            ClientGone: it hasn't read for ``STALL_S``.
+        """
+        try:
+            async with asyncio.timeout(STALL_S):
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        except TimeoutError as error:
+            raise ClientGone from error
+
+    async def end_stream(self, data: bytes) -> None:
+        """Send the last events and end the stream properly."""
+        await self.send_event(data)
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def abort(self, *, flush: bool = True) -> None:
+        """Break the connection off without a proper end, so that every client notices.
+
+        An event stream that ends properly looks whole to some clients whatever its last event
+        says. Raising would do as well, but uvicorn logs a traceback then.
+
+        Raises:
+            ConnectionAbortedError: the server isn't uvicorn, and must close by itself.
+        """
+        self.finished = True
+        cycle = getattr(self._send, "__self__", None)
+        if not isinstance(cycle, _Cycle):
+            raise ConnectionAbortedError
+        cycle.disconnected = True
+        if flush:
+            cycle.transport.close()
+        else:
+            cycle.transport.abort()
+
+    async def _start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.started = True
+        stated = {
+            "x-request-id": self.id,
+            "x-ms-request-id": self.id,
+            "apim-request-id": self.id,
+            "x-content-type-options": "nosniff",
+        }
+        theirs = self.headers.get("x-ms-client-request-id")
+        if theirs is not None and _CLIENT_ID.fullmatch(theirs):
+            stated["x-ms-client-request-id"] = theirs
+        pairs = [
+            (name.encode("ascii"), _UNPRINTABLE.sub("?", value).encode("ascii"))
+            for name, value in (stated | dict(headers)).items()
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def _linger(self) -> None:
+        """Read on for a moment: closing on unread bytes would reset the connection, and the
+        sender would never see the reply.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
+
+
+def _headers(raw: RawHeaders) -> Mapping[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return headers

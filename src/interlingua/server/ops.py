@@ -1,0 +1,110 @@
+"""What the server says about itself: its health, and what it serves."""
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from interlingua.errors import NotFound
+from interlingua.gateway.deployments import Deployment
+from interlingua.gateway.directory import Directory
+
+#: Azure: a managed endpoint's scoring container answers this at ``GET /``.
+HEALTHY = b'"healthy"'
+LIVE = b'{"status":"live"}'
+
+
+class _Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    status: str
+    #: Managed deployments that can't answer yet, with their states.
+    waiting_for: dict[str, str] = {}
+
+
+class _Model(msgspec.Struct, frozen=True):
+    """OpenAI: the model object."""
+
+    id: str
+    created: int
+    owned_by: str
+    object: str = "model"
+
+
+class _ModelList(msgspec.Struct, frozen=True):
+    data: list[_Model]
+    object: str = "list"
+
+
+class _CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """GitHub Models: an entry of ``GET /catalog/models``, as far as it is known here."""
+
+    id: str
+    name: str
+    publisher: str
+    supported_input_modalities: list[str]
+    supported_output_modalities: list[str]
+    capabilities: list[str] = msgspec.field(default_factory=list)
+    limits: dict[str, int] = {}
+
+
+def readiness(deployments: Iterable[Deployment], *, draining: bool) -> tuple[int, bytes]:
+    """Status and body of ``GET /health/ready``: 200 once every managed deployment is loaded."""
+    if draining:
+        return 503, msgspec.json.encode(_Readiness("draining"))
+    waiting: dict[str, str] = {
+        deployment.name: deployment.state
+        for deployment in deployments
+        if deployment.limits.compute == "managed" and deployment.state != "ready"
+    }
+    if waiting:
+        return 503, msgspec.json.encode(_Readiness("waiting", waiting))
+    return 200, msgspec.json.encode(_Readiness("ready"))
+
+
+def list_models(deployments: Iterable[Deployment], created: int) -> bytes:
+    """The body of ``GET /v1/models``."""
+    return msgspec.json.encode(_ModelList([_model(d, created) for d in deployments]))
+
+
+def show_model(directory: Directory, name: str, created: int) -> bytes:
+    """The body of ``GET /v1/models/{model}``.
+
+    Raises:
+        NotFound: no deployment has that name.
+    """
+    wanted = name.lower()
+    for deployment in directory.deployments:
+        names = (deployment.name, *deployment.aliases, *deployment.also_known_as)
+        if {wanted, wanted.rpartition("/")[2]} & {known.lower() for known in names}:
+            return msgspec.json.encode(_model(deployment, created))
+    known_names = ", ".join(deployment.name for deployment in directory.deployments)
+    raise NotFound(f"The model {name[:100]!r} was not found. This server has: {known_names}.")
+
+
+def list_catalog(deployments: Iterable[Deployment]) -> bytes:
+    """The body of ``GET /catalog/models``."""
+    return msgspec.json.encode([_catalog_model(deployment) for deployment in deployments])
+
+
+def _model(deployment: Deployment, created: int) -> _Model:
+    return _Model(deployment.name, created, deployment.info.model_provider_name)
+
+
+def _catalog_model(deployment: Deployment) -> _CatalogModel:
+    can = deployment.capabilities
+    operations = can.operations or frozenset()
+    publisher = deployment.info.model_provider_name
+    slug = re.sub(r"[^a-z0-9]+", "-", publisher.lower()).strip("-")
+    inputs = set(can.modalities or {"text"})
+    if operations == {"image_embeddings"}:
+        inputs = {"image", "text"} if can.image_text else {"image"}
+    texts = bool({"chat_completions", "completions"} & operations)
+    vectors = bool({"embeddings", "image_embeddings"} & operations)
+    return _CatalogModel(
+        id=f"{slug}/{deployment.name}",
+        name=deployment.name,
+        publisher=publisher,
+        supported_input_modalities=sorted(inputs),
+        supported_output_modalities=["text"] * texts + ["embeddings"] * vectors,
+        capabilities=["streaming"] * texts + ["tool-calling"] * ("tools" in (can.parameters or ())),
+        limits={"max_input_tokens": can.context_length} if can.context_length else {},
+    )
