@@ -1,20 +1,18 @@
-"""Fetching a file from the Hugging Face hub, with the hub's own client.
+"""Fetching a file from the Hugging Face hub.
 
-The client resumes by itself what an earlier pull left. The user's settings of it (a token,
-a mirror, offline mode) hold.
+The hub's own client finds the file, with the user's settings (a token, a mirror, offline
+mode). The bytes are fetched here: the client starts a broken-off download from its beginning
+(since huggingface/huggingface_hub#4228), and models are large.
 """
 
 from pathlib import Path
-from typing import Self
 
 import httpx2
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -23,34 +21,11 @@ from huggingface_hub.errors import (
 from interlingua.errors import ModelFileError
 
 from .card import HubSource
-from .sources import Fetched, Progress, require_space
+from .sources import Fetched, Progress
+from .url import Download, download
 
 #: Digits of a sha256: the hub's tag of a large file; of a small one it is a git hash.
 _SHA256_DIGITS = 64
-
-
-class _Bar:
-    """What the hub's client takes for a progress bar: just what it calls of one."""
-
-    def __init__(self, progress: Progress, what: str) -> None:
-        self._progress = progress
-        self._what = what
-        self._done = 0
-        self._total: int | None = None
-
-    def __call__(self, *, total: int | None = None, initial: int = 0, **_looks: object) -> Self:
-        self._total, self._done = total, initial
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        pass
-
-    def update(self, count: float | None = 1) -> None:
-        self._done += int(count or 0)
-        self._progress(self._done, self._total, self._what)
 
 
 def from_hub(
@@ -67,28 +42,22 @@ def from_hub(
     try:
         url = hf_hub_url(source.repo, source.path, revision=source.revision, endpoint=endpoint)
         facts = get_hf_file_metadata(url, endpoint=endpoint)
-        if facts.size is not None:
-            require_space(target.parent, facts.size, what)
-        path = hf_hub_download(  # type: ignore[call-overload]  # the bar may be a look-alike
-            source.repo,
-            source.path,
-            revision=facts.commit_hash or source.revision,
-            local_dir=target.parent / "hub",
-            endpoint=endpoint,
-            tqdm_class=_Bar(progress, what),
-        )
     except (HfHubHTTPError, httpx2.HTTPError, EntryNotFoundError, OfflineModeIsEnabled) as error:
         raise ModelFileError(f"{what} can't be fetched from the hub: {_cause(error)}") from error
-    except FileMetadataError as error:
+    if facts.commit_hash is None or facts.etag is None:
         raise ModelFileError(
-            f"{what} can't be fetched from the hub: its answer isn't a hub's; "
-            "check HF_ENDPOINT and any proxy"
-        ) from error
-    Path(path).replace(target)
-    tag = facts.etag or ""
+            f"{what} can't be fetched: {facts.location} doesn't answer as a hub does; check "
+            "HF_ENDPOINT and any proxy"
+        )
+    pinned = hf_hub_url(source.repo, source.path, revision=facts.commit_hash, endpoint=endpoint)
+    # The HTTP client drops this header where the hub sends it to another host.
+    token = get_token()
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    file = Download(url=pinned, what=what, headers=headers, version=facts.etag)
+    download(file, target, progress)
     return Fetched(
         origin=f"{source.repo}@{facts.commit_hash}",
-        sha256=tag if len(tag) == _SHA256_DIGITS else None,
+        sha256=facts.etag if len(facts.etag) == _SHA256_DIGITS else None,
     )
 
 
@@ -115,7 +84,6 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
         "there is no such repository, or it is private: `hf auth login`",
     ),
     (RevisionNotFoundError, "the repository has no such revision; the card is out of date"),
-    (LocalEntryNotFoundError, "the hub can't be reached; check the network, or pull again later"),
     (OfflineModeIsEnabled, "the hub's client is set to be offline; unset HF_HUB_OFFLINE"),
     (EntryNotFoundError, "the repository has no such file; the card is out of date"),
 )
