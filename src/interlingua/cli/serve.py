@@ -69,7 +69,7 @@ def serve(
     finish (drain_timeout_s); a second one ends them.
     """
     from interlingua.config import load
-    from interlingua.server.run import listen, run, url_of
+    from interlingua.server.run import listen, server_of, url_of
 
     config = load.load(path, host=host, port=port, data_dir=data_dir)
     directory = load.data_dir(config.server.data_dir)
@@ -81,13 +81,17 @@ def serve(
         planned = _complete(plan(config, directory), config, directory, no_pull=no_pull)
         gateway = build(planned, config)
         serving = _serving(url_of(listener), planned, config, key_file)
-        if as_json:
-            click.echo(msgspec.json.encode(serving))
-        else:
-            _welcome(serving, planned, keys[0])
-        sys.stdout.flush()
+        app = App(gateway, config, keys)
+
+        def tell() -> None:
+            if as_json:
+                click.echo(msgspec.json.encode(serving))
+            else:
+                _welcome(serving, planned, keys[0])
+            sys.stdout.flush()
+
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-        run(App(gateway, config, keys), listener, config.server)
+        server_of(app, config.server, on_start=tell).run(sockets=[listener])
 
 
 def _complete(

@@ -70,7 +70,11 @@ class App:
         await receive()
         await self.gateway.open()
         await send({"type": "lifespan.startup.complete"})
-        await receive()
+        try:
+            await receive()
+        except asyncio.CancelledError:
+            # The server was told to end at once; engine processes end with this one.
+            return
         await self.gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -12,6 +12,7 @@ import errno
 import logging
 import math
 import socket
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -67,13 +68,12 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
-def run(app: App, listener: socket.socket, settings: ServerConfig) -> None:
-    """Answer on ``listener`` until a signal says to stop."""
-    server_of(app, settings).run(sockets=[listener])
-
-
-def server_of(app: App, settings: ServerConfig) -> uvicorn.Server:
-    """A server that ends properly once its ``should_exit`` is set."""
+def server_of(
+    app: App, settings: ServerConfig, *, on_start: Callable[[], None] | None = None
+) -> uvicorn.Server:
+    """A server to ``run(sockets=[listener])``; it ends once a signal, or its
+    ``should_exit``, says so. ``on_start`` is called when it answers, and signals are heard.
+    """
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -88,7 +88,7 @@ def server_of(app: App, settings: ServerConfig) -> uvicorn.Server:
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
     )
     logging.getLogger("uvicorn.error").addFilter(_worth_telling)
-    return _Server(config, app)
+    return _Server(config, app, on_start)
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
@@ -99,9 +99,19 @@ def _worth_telling(record: logging.LogRecord) -> bool:
 class _Server(uvicorn.Server):
     """Ends with exit code 0 when it is told to (``typing.override`` comes with Python 3.12)."""
 
-    def __init__(self, config: uvicorn.Config, app: App) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: App, on_start: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
         self._app = app
+        self._on_start = on_start
+
+    async def startup(  # type: ignore[explicit-override]  # see above
+        self, sockets: list[socket.socket] | None = None
+    ) -> None:
+        await super().startup(sockets)
+        if self._on_start is not None:
+            self._on_start()
 
     def handle_exit(  # type: ignore[explicit-override]  # see above
         self, sig: int, frame: FrameType | None
