@@ -92,10 +92,14 @@ class Terminal:
         """Press Ctrl-C until a new prompt comes: Python misses one that falls between the
         prompt and its waiting for a key.
         """
+        deadline = time.monotonic() + WAIT_S
         while self.shown.find(prompt, self._seen) < 0:
+            assert time.monotonic() < deadline, f"no new prompt came: {self.shown!r}"
             self.press(b"\x03")
-            if select.select([self._screen], [], [], 0.5)[0]:
+            while select.select([self._screen], [], [], 1.0)[0]:
                 self._read()
+                if self.shown.find(prompt, self._seen) >= 0:
+                    break
         self.expect(prompt)
 
     def end(self) -> int:

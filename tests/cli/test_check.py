@@ -183,6 +183,15 @@ def test_an_address_of_ipv6_is_bracketed(
     assert report(capsys)["address"] == "http://[::1]:8080"
 
 
+def test_a_port_that_is_free_to_choose_is_not_told_as_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = '[server]\nport = 0\n[[deployment]]\nname = "a"\nmodel = "all-minilm-l6-v2"\n'
+    (tmp_path / "any.toml").write_text(text)
+    assert run(["check", "-c", "any.toml", "--json"]) == 0
+    assert report(capsys)["address"] == "http://127.0.0.1:PORT"
+
+
 def test_nothing_is_made_where_a_server_would_keep_its_things(data_dir: Path) -> None:
     assert run(["check"]) == 0
     assert not data_dir.exists()

@@ -259,7 +259,16 @@ def test_where_nothing_listens_the_endpoint_is_named() -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "127.0.0.1:8080", "ftp://example.com", "http://", "http://h:x", "http://[::1", "/models"],
+    [
+        "",
+        "127.0.0.1:8080",
+        "ftp://example.com",
+        "http://",
+        "http://h:x",
+        "http://[::1",
+        "/models",
+        "http://a\x7fb",
+    ],
 )
 def test_an_endpoint_that_is_no_url_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigError, match=r"not an? .*URL"):

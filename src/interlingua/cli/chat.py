@@ -37,9 +37,20 @@ Ctrl-C stops an answer."""
 @connects
 @click.option("--local", metavar="MODEL", help="Run this model here: a catalog name or a path.")
 @click.option("--system", "-s", metavar="TEXT", help="What the model is told before all else.")
-@click.option("--temperature", "-t", type=click.FloatRange(0, 2), metavar="0..2")
+@click.option(
+    "--temperature",
+    "-t",
+    type=click.FloatRange(0, 2),
+    metavar="NUMBER",
+    help="0: the likeliest words; up to 2: bolder ones.",
+)
 @click.option("--max-tokens", type=click.IntRange(min=0), help="Most tokens of an answer.")
-@click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), help="Same seed, same answer.")
+@click.option(
+    "--seed",
+    type=click.IntRange(-(2**63), 2**63 - 1),
+    metavar="INTEGER",
+    help="Same seed, same answer.",
+)
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this; repeatable.")
 @click.option(
     "--json-schema",

@@ -99,7 +99,7 @@ def examine(path: Path | None) -> Report:
     except ConfigError as error:
         return Report(config=label, servable=False, problems=(Finding("config", str(error)),))
     directory = data_dir(config.server.data_dir)
-    address = f"http://{_host(config.server.host)}:{config.server.port}"
+    address = f"http://{_host(config.server.host)}:{config.server.port or 'PORT'}"
     checked = [_deployment(config, each, directory, address) for each in config.deployment]
     problems = tuple(problem for _, found, _ in checked for problem in found)
     return Report(

@@ -56,7 +56,10 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
         help="Its key. Else INTERLINGUA_API_KEY, else the one generated on this machine.",
     )
     @click.option(
-        "--model", "-m", metavar="NAME", help="The deployment to ask; else the endpoint's first."
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="The deployment to ask; else the endpoint's first that can.",
     )
     @click.option("--api-version", metavar="VERSION", help="The api-version to send.")
     @click.option(

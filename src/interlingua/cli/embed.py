@@ -65,7 +65,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     help="A .json or .npy file; else JSON goes to stdout.",
 )
 @click.option("--dimensions", type=click.IntRange(1, 65536), help="Length of the vectors.")
-@click.option("--input-type", type=click.Choice(["text", "query", "document"]))
+@click.option(
+    "--input-type",
+    type=click.Choice(["text", "query", "document"]),
+    help="What the texts are, for models that tell these apart.",
+)
 @click.option(
     "--encoding-format",
     type=click.Choice(["float", "base64"]),

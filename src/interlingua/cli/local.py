@@ -107,8 +107,9 @@ def _started(process: subprocess.Popen[bytes], log: Path) -> str:
         httpx2.get(f"{url}/health/live", trust_env=False, timeout=START_TIMEOUT_S)
     except (msgspec.DecodeError, httpx2.TransportError) as error:
         lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-        told = "\n".join(lines[-MAX_TOLD_LINES:]) or f"it said nothing in {START_TIMEOUT_S:.0f} s"
-        raise Unavailable(f"the server didn't start: {told}") from error
+        told = "\n".join(lines[-MAX_TOLD_LINES:]).removeprefix("Error: ")
+        said = told or f"it said nothing in {START_TIMEOUT_S:.0f} s"
+        raise Unavailable(f"the server didn't start: {said}") from error
     return url
 
 
