@@ -8,6 +8,7 @@ import base64
 import binascii
 import sys
 from array import array
+from math import isfinite
 from typing import assert_never
 
 from interlingua.errors import UpstreamError
@@ -43,10 +44,9 @@ def decode_vector(wire: str | list[float]) -> bytes:
         UpstreamError: not a vector.
     """
     if isinstance(wire, list):
-        try:
-            packed = array("f", wire)
-        except OverflowError as error:
-            raise UpstreamError("A vector of the reply holds a number out of range.") from error
+        packed = array("f", wire)
+        if not all(map(isfinite, packed)):
+            raise UpstreamError("A vector of the reply holds a number out of range.")
         if sys.byteorder == "big":
             packed.byteswap()
         return packed.tobytes()

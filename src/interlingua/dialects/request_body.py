@@ -129,13 +129,13 @@ def check_depth(value: object, location: Location, max_depth: int = MAX_DEPTH) -
     Raises:
         InvalidValue: nested deeper than ``max_depth``.
     """
-    level = [value]
-    for _ in range(max_depth + 1):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(max_depth):
         level = [
             inner
             for outer in level
-            if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
         ]
         if not level:
             return

@@ -74,7 +74,7 @@ def harmless(location: Location, value: object) -> object:
         return None
     try:
         shown = msgspec.json.encode(value)
-    except (UnicodeEncodeError, RecursionError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
     return value if len(shown) <= _SHOWN_CHARS else None
 
