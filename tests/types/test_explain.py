@@ -44,7 +44,6 @@ def test_the_message_says_what_would_be_right(kind: object, value: object, messa
 def test_what_json_cannot_say_is_not_repeated() -> None:
     assert harmless(BODY, "\ud800") is None
     assert harmless(BODY, object) is None
-    assert explained("\ud800", int).message == "x must be an integer, not a string."
 
 
 def test_the_callers_own_words_are_not_repeated() -> None:
