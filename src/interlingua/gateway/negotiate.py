@@ -29,7 +29,7 @@ from interlingua.types.chat import (
 )
 from interlingua.types.completions import CompletionRequest
 from interlingua.types.embeddings import EmbeddingsRequest, ImageEmbeddingsRequest
-from interlingua.types.lift import lift
+from interlingua.types.lift import check_lifted, lift
 from interlingua.types.models import Capabilities, ExtraParameters
 
 from .changes import Changes
@@ -123,6 +123,7 @@ def _pass_through(request: Request, can: Capabilities) -> Request:
     request = msgspec.structs.replace(request, extra={})
     for name, value in extra.items():
         request = lift(request, name, value)
+    check_lifted(request)
     return request
 
 
