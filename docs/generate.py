@@ -225,6 +225,8 @@ CONSTANTS = (
     ("server/exchange.py", "BODY_TIMEOUT_S", "how long a request's body may take to arrive"),
     ("server/exchange.py", "STALL_S", "how long a client may read nothing before it is given up"),
     ("gateway/gateway.py", "_IDLE_CHECK_S", "how often idle serverless models are looked for"),
+    ("backends/engines/images.py", "MOST_BYTES", "length of one image"),
+    ("backends/engines/images.py", "MOST_PIXELS", "its pixels, counted before it is unpacked"),
     ("backends/engines/restarts.py", "_MOST_IN_WINDOW", "crashes that open the circuit …"),
     ("backends/engines/restarts.py", "_WINDOW_S", "… when they fall within this time"),
     ("backends/engines/restarts.py", "_FIRST_DELAY_S", "wait before a restart; doubles each time"),
