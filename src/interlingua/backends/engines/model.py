@@ -15,5 +15,7 @@ class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     slots: int | None = None
     threads: int | None = None
+    #: What the engine's process finds in its environment besides a fixed PATH and LANG.
+    environment: dict[str, str] = {}
     #: The config's statements, merged over the card's.
     capabilities: Capabilities = Capabilities()
