@@ -289,6 +289,7 @@ def test_the_config_overrides_the_card(sentences: StoredModel) -> None:
     backend = create(EngineModel(name="mine", stored=sentences, capabilities=stated))
     assert backend.capabilities.dimensions == {4}
     assert backend.capabilities.input_types == {"text"}
+    assert backend.capabilities.parameters == {"dimensions", "encoding_format"}
     assert backend.info.model_name == "mine"
 
 

@@ -1,8 +1,7 @@
 """Images out of ``data:`` URLs: decoded with caps, turned upright, and made into pixels.
 
 Rules of this file:
-- Nothing is fetched: where the config allows remote images, the server fetches them and
-  hands them over as ``data:`` URLs.
+- Nothing is fetched: whatever a URL names, its content must be in it.
 - The media type that a URL states is not believed; the bytes say what they are, and only the
   four formats are tried.
 - Bytes are counted before they are decoded, pixels before they are unpacked, so a bomb costs
@@ -103,8 +102,7 @@ def _content(url: str, location: Location) -> bytes:
     """The bytes of a ``data:`` URL (RFC 2397), of which only base64 is taken."""
     if url[:5].lower() != "data:":
         raise InvalidValue(
-            f"This isn't a data URL: send {_EXPECTED}. Remote images are fetched only from hosts "
-            "that the setting remote_images lists.",
+            f"This isn't a data URL, and nothing is fetched: send {_EXPECTED}.",
             location=location,
             value=url if len(url) <= 100 and url.isprintable() else None,
         )

@@ -118,16 +118,19 @@ def _capabilities(card: Card, stated: Capabilities) -> Capabilities:
     """What these engines honour with a model of that card, beyond what is stated."""
     text, joint = card.engine != "onnx-image", card.engine == "onnx-joint"
     prefixes = (card.text_embedding or TextEmbedding()).prefixes if text else {}
-    parameters = {"encoding_format", "input_type"}
+    types = stated.input_types or frozenset({"text", *prefixes})
+    parameters = {"encoding_format"}
     if stated.dimensions:
         parameters.add("dimensions")
+    if types != {"text"}:
+        parameters.add("input_type")
     return Capabilities(
         operations=_OPERATIONS[card.engine or ""],
         parameters=frozenset(parameters),
         extensions=frozenset(),
         passes_through=False,
         encoding_formats=frozenset({"float", "base64", "binary", "ubinary", "int8", "uint8"}),
-        input_types=frozenset({"text", *prefixes}),
+        input_types=types,
         dimensions=frozenset(),
         image_text=joint,
         context_length=card.context_length,
