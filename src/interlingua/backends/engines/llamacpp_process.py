@@ -1,0 +1,75 @@
+"""The engine process: llama.cpp's own server on a private socket, and nothing else.
+
+Run by :class:`~interlingua.backends.engines.process.EngineProcess`; see :mod:`.lifeline`.
+"""
+
+import threading
+
+import msgspec
+
+from .lifeline import refuse, take_settings
+
+#: A prefill can be cancelled, and others get their turn, between two batches of it.
+_BATCH = 128
+#: Prompts kept for calls that begin alike; the engine's own default grows to 8 GiB.
+_CACHE_MIB = 128
+#: Besides the calls worked on: waiting ones, tokenizing, probes.
+_SPARE_HTTP_THREADS = 8
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server process asks for. ``context`` is that of one call."""
+
+    socket: str
+    key: str
+    path: str
+    name: str
+    context: int
+    slots: int
+    threads: int
+    embedding: bool = False
+    pooling: str | None = None
+    normalize: bool = True
+
+
+def main() -> None:
+    """Load the model and serve it until the parent ends this process."""
+    settings = msgspec.convert(take_settings(), Settings)
+    try:
+        import xllamacpp  # noqa: PLC0415 - only after the tie to the parent
+    except ImportError as error:
+        refuse(f"{error}. Install it: pip install 'interlingua[llamacpp]'")
+    params = xllamacpp.CommonParams()
+    params.model.path = settings.path
+    params.model_alias = {settings.name}
+    params.hostnames = [settings.socket]
+    params.api_keys = [settings.key]
+    # Every slot has a context of its own: with a shared one two long calls end each other.
+    params.kv_unified = False
+    params.n_parallel = settings.slots
+    params.n_ctx = settings.slots * settings.context
+    params.n_batch = params.n_ubatch = settings.context if settings.embedding else _BATCH
+    params.cache_ram_mib = _CACHE_MIB
+    params.warmup = False
+    params.verbosity = -1
+    params.fit_params = False
+    params.ui = False
+    params.endpoint_slots = False
+    params.n_threads_http = 2 * settings.slots + _SPARE_HTTP_THREADS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+    if settings.embedding:
+        params.embedding = True
+        params.embd_normalize = 2 if settings.normalize else -1
+        if settings.pooling is not None:
+            kind = f"LLAMA_POOLING_TYPE_{settings.pooling.upper()}"
+            params.pooling_type = getattr(xllamacpp.llama_pooling_type, kind)
+    try:
+        server = xllamacpp.Server(params)
+    except (RuntimeError, ValueError) as error:
+        refuse(f"llama.cpp refuses {settings.path} ({error})")
+    threading.Event().wait()
+    del server  # never reached: the life line ends this process
+
+
+if __name__ == "__main__":
+    main()
