@@ -1,5 +1,7 @@
 """From the config to deployments."""
 
+import subprocess
+import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -121,3 +123,15 @@ def _planned_on_an_engine(
             config=planned.config, card=planned.card, engine="onnx-text", stored=planned.stored
         ),
     )
+
+
+def test_no_engine_brings_its_library_into_the_server() -> None:
+    code = (
+        "import sys, interlingua.server.run, interlingua.server.build as b\n"
+        "[entry.load() for entry in b.entry_points(group='interlingua.backends')]\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    foreign = {"numpy", "onnx", "onnxruntime", "xllamacpp", "PIL", "tokenizers", "rich", "httpx2"}
+    assert "uvicorn" in done.stdout.split()
+    assert foreign & set(done.stdout.split()) == set()

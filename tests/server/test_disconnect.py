@@ -127,3 +127,44 @@ async def test_a_slow_reader_slows_the_backend_down() -> None:
     async with asyncio.timeout(5):
         await call
     assert backend.closed.is_set()
+
+
+async def test_a_reader_that_takes_nothing_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlingua.server.exchange.STALL_S", 0.02)
+    backend = hanging(words=10)
+    caller = Caller("/chat/completions", STREAM)
+
+    async def send(message: object) -> None:
+        if backend.spoken > 3:
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await app_of(backend)(caller.scope, caller.receive, send)
+    assert backend.closed.is_set()
+
+
+async def test_a_backend_that_is_slow_is_no_reader_that_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("interlingua.server.exchange.STALL_S", 0.01)
+    caller = Caller("/chat/completions", STREAM)
+    app = app_of(hanging(words=2), settings=ServerConfig(call_timeout_s=0.1))
+    with pytest.raises(ConnectionAbortedError):
+        await caller.call(app)
+    assert b"call_timeout_s" in caller.body
+
+
+async def test_a_reader_that_takes_nothing_does_not_hold_up_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("interlingua.server.app._LAST_WORD_S", 0.02)
+    backend = failing()
+    caller = Caller("/chat/completions", STREAM)
+
+    async def send(message: object) -> None:
+        if backend.closed.is_set():
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectionAbortedError):
+            await app_of(backend)(caller.scope, caller.receive, send)

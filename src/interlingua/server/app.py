@@ -19,6 +19,8 @@ from .exchange import ClientGone, Exchange
 from .routes import DialectName, dialect_of, match
 
 _log = logging.getLogger("interlingua.server")
+#: How long a client may take to read why its stream failed.
+_LAST_WORD_S = 5.0
 
 
 class App:
@@ -84,10 +86,14 @@ async def _fail(exchange: Exchange, dialect: ServerDialect, error: ApiError) -> 
     if exchange.finished:
         return
     if exchange.started:
+        reads = True
         if exchange.streams:
-            with contextlib.suppress(ClientGone):
-                await exchange.send_event(dialect.write_stream_error(error))
-        exchange.abort()
+            try:
+                async with asyncio.timeout(_LAST_WORD_S):
+                    await exchange.send_event(dialect.write_stream_error(error))
+            except TimeoutError:
+                reads = False
+        exchange.abort(flush=reads)
         return
     written = dialect.write_error(error)
     headers = dict(written.headers)
