@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    ours = os.environ.items()  # noqa: TID251 - to hand it on
+    ours = os.environ.items()
     kept = {name: value for name, value in ours if name != "INTERLINGUA_API_KEY"}
     return {**kept, "INTERLINGUA_DATA_DIR": str(folder / "data"), **more}
 

@@ -172,7 +172,7 @@ def _tag(value: msgspec.Struct) -> str:
 
 
 def _check_messages(request: ChatRequest, can: Capabilities) -> None:
-    """Image and audio content needs a model with that sense (contract §8.3)."""
+    """Image and audio content needs a model with that sense."""
     modalities = can.modalities or frozenset({"text"})
     for place, message in enumerate(request.messages):
         role = _tag(message)
