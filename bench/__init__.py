@@ -1,0 +1,1 @@
+"""Benchmarks: ratios beside a floor, both measured in one run. ``make bench``."""

@@ -1,0 +1,39 @@
+"""Measure and print the tables of docs/benchmarks.md.
+
+``make bench``, or ``python -m bench chat --rounds 9`` for a part of it.
+"""
+
+import argparse
+import os
+import platform
+import time
+
+from . import measure
+
+PARTS = {
+    "chat": measure.chat,
+    "embeddings": measure.embeddings,
+    "start": measure.start,
+    "wheels": measure.wheels,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side, alternating")
+    given = parser.parse_args()
+    unknown = set(given.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    print(
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    print("\n| what | here | floor | ratio or range | holds |\n|---|--:|--:|---|---|")
+    for part in given.parts or PARTS:
+        for row in PARTS[part](given.rounds):
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The server under test, in a process of its own, which also tells how to reach its engine.
+
+Run as ``python -m bench.host``; prints one line of JSON: ``url``, ``key``, and the chat
+engine's ``socket`` and ``headers``, so that the same engine process can be driven directly.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from interlingua.backends.engines.llamacpp import LlamaCpp
+from interlingua.config import load
+from interlingua.server.app import App
+from interlingua.server.build import build, plan
+from interlingua.server.run import listen, server_of, url_of
+
+CONFIG = """
+[server]
+port = 0
+
+[[deployment]]
+name = "smollm2"
+model = "smollm2-135m-instruct"
+context_length = 1024
+slots = 8
+
+[[deployment]]
+name = "minilm"
+model = "all-minilm-l6-v2"
+compute = "managed"
+"""
+KEY = "a-key-for-the-benchmark"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "interlingua.toml"
+        file.write_text(CONFIG)
+        config = load.load(str(file))
+        gateway = build(plan(config, load.data_dir(None)), config)
+        engine = gateway.deployments[0]
+        backend = engine.backend
+        assert isinstance(backend, LlamaCpp)
+        with listen(config.server.host, 0) as listener:
+            app = App(gateway, config, [KEY])
+            open_gateway = gateway.open
+
+            async def opened() -> None:
+                await open_gateway()
+                await engine.open()
+                await gateway.deployments[1].open()
+                child = await backend.process.ready()
+                print(
+                    json.dumps(
+                        {
+                            "url": url_of(listener),
+                            "key": KEY,
+                            "socket": child.transport._socket_path,  # noqa: SLF001 - a look inside
+                            "headers": dict(child.headers),
+                        }
+                    ),
+                    flush=True,
+                )
+
+            gateway.open = opened  # type: ignore[method-assign]
+            server_of(app, config.server, on_start=lambda: None).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()
