@@ -46,12 +46,12 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**kept, "INTERLINGUA_DATA_DIR": str(folder / "data"), **more}
 
 
-def failure(folder: Path, *arguments: str) -> str:
+def failure(folder: Path, *arguments: str, **more: str) -> str:
     """What a server that can't start says; nothing else is printed."""
     done = subprocess.run(
         [*SERVE, *arguments],
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder, **more),
         capture_output=True,
         text=True,
         timeout=60,
@@ -206,6 +206,14 @@ def test_without_pulling_a_missing_model_is_told(folder: Path) -> None:
     )
     message = failure(folder, "--no-pull")
     assert "interlingua models pull smollm2-135m-instruct" in message
+
+
+def test_a_model_that_cannot_be_fetched_is_told(folder: Path) -> None:
+    (folder / "interlingua.toml").write_text(
+        '[[deployment]]\nname = "a"\nmodel = "smollm2-135m-instruct"\n'
+    )
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    assert "couldn't be fetched" in failure(folder, **nowhere)
 
 
 def test_a_bad_config_is_told(folder: Path) -> None:

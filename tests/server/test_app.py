@@ -298,6 +298,13 @@ async def test_remote_content_is_refused_by_its_place(client: httpx2.AsyncClient
     assert error_of(response)["param"] == "input[0].image"
 
 
+async def test_the_first_of_repeated_parameters_counts_and_too_many_are_400(
+    client: httpx2.AsyncClient,
+) -> None:
+    assert (await client.get("/info?model=echo&model=other")).status_code == 200
+    assert (await client.get("/info?" + "a=1&" * 65)).status_code == 400
+
+
 async def test_the_models_are_listed_as_openai_and_github_do(client: httpx2.AsyncClient) -> None:
     listed = (await client.get("/v1/models")).json()
     assert listed["object"] == "list"
