@@ -301,7 +301,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 def test_the_client_needs_no_server_and_no_engine() -> None:
     code = (
         "import sys, interlingua.sdk.client; "
-        "heavy = {'starlette', 'uvicorn', 'aiohttp', 'numpy', 'rich', 'click'}; "
+        "heavy = {'uvicorn', 'aiohttp', 'numpy', 'rich', 'click'}; "
         "print(*heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

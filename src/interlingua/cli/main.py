@@ -31,7 +31,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRAS: dict[str, tuple[str, str]] = {
     "aiohttp": ("server", "the server"),
     "httptools": ("server", "the server"),
-    "starlette": ("server", "the server"),
     "uvicorn": ("server", "the server"),
     "uvloop": ("server", "the server"),
     "pip": ("server", "pip, to fetch models from a package index"),
