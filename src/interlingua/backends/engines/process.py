@@ -10,11 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from interlingua.errors import ModelNotReady, Unavailable
+from interlingua.errors import ModelNotReady, Unavailable, UpstreamError
 from interlingua.http import HttpCall, HttpReply, Transport
 
 from .child import Child, Program, launch
 from .restarts import Restarts
+
+_DROPPED_WITHIN_S = 0.25
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -72,6 +74,10 @@ class EngineProcess:
     def headers(self) -> Mapping[str, str]:
         """What every call to the child must carry; ``transport`` adds it by itself."""
         return self._child.headers if self._child else {}
+
+    def now(self) -> float:
+        """The time that restarts go by."""
+        return self._pace.now()
 
     def rss_bytes(self) -> int | None:
         """The child's resident memory; ``None`` while it is down, or where unknown."""
@@ -178,11 +184,18 @@ class _EngineTransport:
     async def _exchange(self, call: HttpCall, timeout_s: float | None) -> AsyncGenerator[HttpReply]:
         async with AsyncExitStack() as stack:
             child = await self._process.ready()
+            began = self._process.now()
             try:
                 reply = await stack.enter_async_context(_send(child, call, timeout_s))
-            except Unavailable:
-                # Nothing was sent: the child has just died. The next one gets the call.
+            except (Unavailable, UpstreamError):
+                # A child that is dying may still take the call, and drop it at once. The next
+                # one gets it then; but not a call that went on for a while, which may be why
+                # the child died.
+                if self._process.now() - began > _DROPPED_WITHIN_S:
+                    raise
                 await child.gone()
+                if child.alive:
+                    raise
                 child = await self._process.ready()
                 reply = await stack.enter_async_context(_send(child, call, timeout_s))
             yield reply
