@@ -8,6 +8,7 @@ import msgspec.inspect
 
 from interlingua.errors import ConfigError
 
+from .hosts import read_host
 from .schema import Config
 
 
@@ -46,6 +47,16 @@ def check_names(config: Config) -> None:
                 "deployment (each has an endpoint of its own name)."
             )
         addresses.add(endpoint.name.lower())
+
+
+def check_hosts(config: Config) -> None:
+    """Refuse entries of ``remote_images`` that aren't hosts.
+
+    Raises:
+        ConfigError: names the entry and how one is written.
+    """
+    for entry in config.server.remote_images:
+        read_host(entry)
 
 
 def _claim(owner: dict[str, str], name: str, claimant: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from interlingua.errors import ConfigError
 
-from .check import check_document, check_names
+from .check import check_document, check_hosts, check_names
 from .schema import Config
 
 #: Where a config is looked for when none is named.
@@ -74,6 +74,7 @@ def load(
         config = _convert(document)
         config = _with_secrets(config, embedded=file == _DEFAULT)
         check_names(config)
+        check_hosts(config)
         _check_exposure(config)
     except ConfigError as error:
         raise ConfigError(f"{label}: {error}") from error.__cause__

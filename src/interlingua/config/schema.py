@@ -48,6 +48,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "chat-completions (documentation, LlamaIndex needs it), chat_completion (enum)."
         ),
     ] = "service"
+    remote_images: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='Hosts that image URLs may name, such as "images.example.com" or '
+            '"10.0.0.5:9000"; the server fetches from them. Empty: only data URLs.'
+        ),
+    ] = ()
     data_dir: Annotated[
         str | None,
         Meta(description="Where models and the generated key are kept. Unset: the user's own."),

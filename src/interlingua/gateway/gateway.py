@@ -29,7 +29,7 @@ from interlingua.types.models import ExtraParameters, ModelInfo
 from .changes import Changes
 from .deployments import Deployment
 from .directory import Directory, Route
-from .negotiate import negotiate
+from .negotiate import Request, negotiate
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
@@ -85,6 +85,14 @@ class Gateway:
     def info(self, route: Route, model: str | None) -> ModelInfo:
         """Who would answer a call of this address and model."""
         return self.directory.find(route, model).info
+
+    def check(self, request: Request, route: Route, policy: ExtraParameters | None) -> None:
+        """Refuse what a call with this request would be refused for before it begins.
+
+        Raises:
+            ApiError: nobody here answers it, or not as it is asked.
+        """
+        negotiate(request, self.directory.find(route, request.model).capabilities, policy)
 
     async def chat(
         self, request: ChatRequest, route: Route, policy: ExtraParameters | None, call: CallContext

@@ -36,7 +36,8 @@ from interlingua.types.models import ExtraParameters, Operation
 from . import ops
 from .auth import Keys
 from .exchange import BODY_TIMEOUT_S, Exchange
-from .media import refuse_remote_images, refuse_remote_parts
+from .media import Pictured, remote_images, with_images
+from .remote_images import FetchLimits, RemoteImages
 from .routes import Match, match
 from .streaming import stream
 
@@ -74,6 +75,9 @@ class Endpoint:
         self.draining = False
         self._keys = keys
         self._settings = settings
+        self._images = RemoteImages(
+            settings.remote_images, FetchLimits(call_bytes=settings.max_body_bytes)
+        )
         self._started = int(time.time())
         #: The clocks of bodies that are being read.
         self._reading: set[asyncio.Timeout] = set()
@@ -187,8 +191,7 @@ class Endpoint:
         await call.exchange.reply(200, _JSON, body)
 
     async def _chat(self, call: _Call) -> None:
-        request = call.dialect.read_chat(call.http)
-        refuse_remote_parts(request)
+        request = await self._with_images(call.dialect.read_chat(call.http), call)
         answer = await self.gateway.chat(request, call.route, call.policy, call.context)
         reply = call.reply(answer)
         writer = call.dialect.chat_writer(request, reply) if request.stream else None
@@ -218,13 +221,25 @@ class Endpoint:
         await call.exchange.reply(200, _JSON | _headers(vectors), body)
 
     async def _embed_images(self, call: _Call) -> None:
-        request = call.dialect.read_image_embeddings(call.http)
-        refuse_remote_images(request)
+        request = await self._with_images(call.dialect.read_image_embeddings(call.http), call)
         vectors = await self.gateway.embed_images(request, call.route, call.policy, call.context)
         body = call.dialect.write_embeddings(
             vectors.embeddings, request.encoding_format, call.reply(vectors)
         )
         await call.exchange.reply(200, _JSON | _headers(vectors), body)
+
+    async def _with_images(self, request: Pictured, call: _Call) -> Pictured:
+        """The request with its remote images in it.
+
+        What is refused anyway, as an image is by a model of text, is refused before anything
+        is fetched.
+        """
+        remote = remote_images(request)
+        if not remote:
+            return request
+        images = self._images.check(remote)
+        self.gateway.check(request, call.route, call.policy)
+        return with_images(request, await self._images.fetch(images))
 
 
 async def _deliver(
