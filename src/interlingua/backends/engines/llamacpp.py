@@ -46,7 +46,7 @@ _TEXT = frozenset({
 })  # fmt: skip
 _CHAT = frozenset({
     "messages", "response_format", "tools", "tool_choice", "parallel_tool_calls",
-    "top_logprobs", "max_completion_tokens", "modalities",
+    "top_logprobs", "max_completion_tokens",
 })  # fmt: skip
 _EMBEDDING = frozenset({"model", "input", "dimensions", "encoding_format", "input_type"})
 _EXTENSIONS = frozenset({
