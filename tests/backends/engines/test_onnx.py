@@ -34,7 +34,7 @@ from interlingua.types.embeddings import (
 )
 from interlingua.types.models import Capabilities
 
-from ...support import tiny_clip, tiny_sentence  # noqa: TID252 - tests are no installed package
+from ...support import tiny_clip, tiny_sentence
 
 pytestmark = pytest.mark.anyio
 

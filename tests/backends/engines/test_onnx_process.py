@@ -23,7 +23,7 @@ from interlingua.catalog.local import card_for_path
 from interlingua.errors import ApiError, InvalidValue, ModelNotReady, RateLimited
 from interlingua.types.embeddings import Embeddings, ImageInput
 
-from ...support.tiny_sentence import build_tiny_sentence  # noqa: TID252 - no installed package
+from ...support.tiny_sentence import build_tiny_sentence
 
 pytestmark = pytest.mark.anyio
 

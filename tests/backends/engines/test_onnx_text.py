@@ -13,8 +13,8 @@ from interlingua.catalog.card import StoredModel, TextEmbedding
 from interlingua.catalog.local import card_for_path
 from interlingua.errors import ApiError, ContextLengthExceeded, InvalidValue, ModelFileError
 
-from ...support import tiny_clip, tiny_sentence  # noqa: TID252 - tests are no installed package
-from ...support.tiny_sentence import TOKENS, words  # noqa: TID252 - same
+from ...support import tiny_clip, tiny_sentence
+from ...support.tiny_sentence import TOKENS, words
 
 PLACES = [("body", "input", number) for number in range(8)]
 
