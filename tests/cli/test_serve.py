@@ -212,7 +212,11 @@ def test_a_model_that_cannot_be_fetched_is_told(folder: Path) -> None:
     (folder / "interlingua.toml").write_text(
         '[[deployment]]\nname = "a"\nmodel = "smollm2-135m-instruct"\n'
     )
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    nowhere = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/",
+        "PIP_RETRIES": "0",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
     assert "couldn't be fetched" in failure(folder, **nowhere)
 
 

@@ -26,7 +26,7 @@ CASES = [
     ("<think></think>x", False, ("", "x")),
     ("<think>cut of", False, ("cut of", "")),
     ("<think>a </thin b</think>c", False, ("a </thin b", "c")),
-    ("<thi", False, ("", "<thi")),
+    ("<th", False, ("", "<th")),
     ("\n <think>x</think>y", False, ("x", "y")),
     ("", False, ("", "")),
     ("", True, ("", "")),
