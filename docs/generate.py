@@ -179,7 +179,7 @@ def _routes() -> Iterator[str]:
             f"`{row.method} {path}`",
             (row.operation or row.resource).replace("_", " "),
             row.dialect,
-            "no" if row.public else "yes",
+            "no" if row.public or row.documentation else "yes",
         )
         for path, row in table()
         if not path.startswith("/endpoints/{endpoint}/")

@@ -31,7 +31,6 @@ KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,512}")
 
 _DEFAULT = Path(__file__).with_name("default.toml")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 #: What an engine process needs of the environment; never a secret.
 _CHILD_VARIABLES = (
     "COVERAGE_PROCESS_CONFIG",
@@ -210,7 +209,7 @@ def _secret(text: str, setting: str) -> str:
 
 def _check_exposure(config: Config) -> None:
     host = config.server.host
-    if not config.server.keys and host not in _LOOPBACK and not host.startswith("127."):
+    if not config.server.keys and not config.server.is_local:
         raise ConfigError(
             f"server.host: {host!r} can be reached from other machines, so keys must be set: "
             f'add keys = ["${{{KEY_VARIABLE}}}"] to [server] and set {KEY_VARIABLE}; or listen '

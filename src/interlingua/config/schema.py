@@ -55,10 +55,22 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             '"10.0.0.5:9000"; the server fetches from them. Empty: only data URLs.'
         ),
     ] = ()
+    docs: Annotated[
+        bool | None,
+        Meta(
+            description="Whether /docs and /openapi.json are there, without a key. Unset: only "
+            "where no other machine can reach the server."
+        ),
+    ] = None
     data_dir: Annotated[
         str | None,
         Meta(description="Where models and the generated key are kept. Unset: the user's own."),
     ] = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

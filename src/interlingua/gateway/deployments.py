@@ -81,6 +81,11 @@ class Deployment:
             return "ready"
         return "failed" if self.failure is not None else "cold"
 
+    @property
+    def calls_under_way(self) -> int:
+        """Those that wait, for the model or for a place, and those that are answered."""
+        return self._calls
+
     @contextlib.asynccontextmanager
     async def place(self, call: CallContext) -> AsyncIterator[None]:
         """Hold a place for one call; loads the model if need be.

@@ -29,6 +29,7 @@ from interlingua.types.models import ExtraParameters, ModelInfo
 from .changes import Changes
 from .deployments import Deployment
 from .directory import Directory, Route
+from .meter import CallMeter
 from .negotiate import Request, negotiate
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
@@ -82,9 +83,9 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(deployment.close() for deployment in self.deployments))
 
-    def info(self, route: Route, model: str | None) -> ModelInfo:
+    def info(self, route: Route, model: str | None, *, meter: CallMeter | None = None) -> ModelInfo:
         """Who would answer a call of this address and model."""
-        return self.directory.find(route, model).info
+        return self._find(route, model, meter).info
 
     def check(self, request: Request, route: Route, policy: ExtraParameters | None) -> None:
         """Refuse what a call with this request would be refused for before it begins.
@@ -95,9 +96,15 @@ class Gateway:
         negotiate(request, self.directory.find(route, request.model).capabilities, policy)
 
     async def chat(
-        self, request: ChatRequest, route: Route, policy: ExtraParameters | None, call: CallContext
+        self,
+        request: ChatRequest,
+        route: Route,
+        policy: ExtraParameters | None,
+        call: CallContext,
+        *,
+        meter: CallMeter | None = None,
     ) -> Answer[ChatDelta]:
-        deployment = self.directory.find(route, request.model)
+        deployment = self._find(route, request.model, meter)
         request, changes = negotiate(request, deployment.capabilities, policy)
         backend = cast(ChatBackend, deployment.backend)
         deltas = _gated(deployment, backend.chat(request, call), call)
@@ -109,8 +116,10 @@ class Gateway:
         route: Route,
         policy: ExtraParameters | None,
         call: CallContext,
+        *,
+        meter: CallMeter | None = None,
     ) -> Answer[CompletionDelta]:
-        deployment = self.directory.find(route, request.model)
+        deployment = self._find(route, request.model, meter)
         request, changes = negotiate(request, deployment.capabilities, policy)
         backend = cast(CompletionBackend, deployment.backend)
         deltas = _gated(deployment, backend.complete(request, call), call)
@@ -122,8 +131,10 @@ class Gateway:
         route: Route,
         policy: ExtraParameters | None,
         call: CallContext,
+        *,
+        meter: CallMeter | None = None,
     ) -> Vectors:
-        deployment = self.directory.find(route, request.model)
+        deployment = self._find(route, request.model, meter)
         request, changes = negotiate(request, deployment.capabilities, policy)
         backend = cast(EmbeddingsBackend, deployment.backend)
         async with deployment.place(call), _in_time(call):
@@ -135,12 +146,20 @@ class Gateway:
         route: Route,
         policy: ExtraParameters | None,
         call: CallContext,
+        *,
+        meter: CallMeter | None = None,
     ) -> Vectors:
-        deployment = self.directory.find(route, request.model)
+        deployment = self._find(route, request.model, meter)
         request, changes = negotiate(request, deployment.capabilities, policy)
         backend = cast(ImageEmbeddingsBackend, deployment.backend)
         async with deployment.place(call), _in_time(call):
             return Vectors(deployment, changes, await backend.embed_images(request, call))
+
+    def _find(self, route: Route, model: str | None, meter: CallMeter | None) -> Deployment:
+        deployment = self.directory.find(route, model)
+        if meter is not None:
+            meter.routed(deployment.name)
+        return deployment
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work)

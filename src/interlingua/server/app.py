@@ -11,7 +11,9 @@ from interlingua.dialects.base import ServerDialect
 from interlingua.dialects.openai import OpenAIDialect
 from interlingua.errors import ApiError, InternalError, MethodNotAllowed, Unauthorized, Unavailable
 from interlingua.gateway.gateway import Gateway
+from interlingua.telemetry import Telemetry
 
+from . import ops
 from .asgi import Receive, Scope, Send
 from .auth import Keys
 from .endpoint import Endpoint
@@ -28,7 +30,8 @@ class App:
 
     def __init__(self, gateway: Gateway, config: Config, keys: Iterable[str]) -> None:
         self.gateway = gateway
-        self._endpoint = Endpoint(gateway, Keys(keys), config.server)
+        meter = Telemetry(lambda: ops.observe(gateway.deployments))
+        self._endpoint = Endpoint(gateway, Keys(keys), config.server, meter=meter)
         self._dialects: dict[DialectName, ServerDialect] = {
             "azure": AzureDialect(default_policy=config.server.extra_parameters),
             "openai": OpenAIDialect(),

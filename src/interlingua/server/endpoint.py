@@ -1,7 +1,8 @@
 """The one handler of all operations: match, authenticate, read, ask the gateway, write.
 
 Rules of this file:
-- Everything but the public rows needs a key, whether it exists or not.
+- Everything but the public rows, and the documentation where it is open, needs a key, whether
+  it exists or not.
 - A call is cancelled when its client leaves or its time is up, wherever it is.
 - Whatever fails is raised; the app turns it into the reply.
 """
@@ -27,16 +28,18 @@ from interlingua.errors import (
 )
 from interlingua.gateway.directory import Route
 from interlingua.gateway.gateway import Answer, Gateway, Vectors
+from interlingua.gateway.meter import CallMeter, Meter
 from interlingua.http import HttpCall
 from interlingua.types.chat import ChatDelta
 from interlingua.types.chat_fold import fold_chat, fold_completion
 from interlingua.types.completions import CompletionDelta
 from interlingua.types.models import ExtraParameters, Operation
 
-from . import ops
+from . import ops, pages
 from .auth import Keys
 from .exchange import BODY_TIMEOUT_S, Exchange
 from .media import Pictured, remote_images, with_images
+from .metering import metered
 from .remote_images import FetchLimits, RemoteImages
 from .routes import Match, match
 from .streaming import stream
@@ -57,6 +60,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     policy: ExtraParameters | None
     context: CallContext
+    meter: CallMeter
 
     def reply(self, answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> Reply:
         return Reply(
@@ -70,11 +74,15 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """Answers one exchange at a time, any number concurrently."""
 
-    def __init__(self, gateway: Gateway, keys: Keys, settings: ServerConfig) -> None:
+    def __init__(
+        self, gateway: Gateway, keys: Keys, settings: ServerConfig, *, meter: Meter
+    ) -> None:
         self.gateway = gateway
         self.draining = False
         self._keys = keys
         self._settings = settings
+        self._meter = meter
+        self._documented = settings.is_local if settings.docs is None else settings.docs
         self._images = RemoteImages(
             settings.remote_images, FetchLimits(call_bytes=settings.max_body_bytes)
         )
@@ -104,7 +112,26 @@ class Endpoint:
             ClientGone: nobody waits for a reply.
         """
         found = match(exchange.path)
-        if found is None or not found.row.public:
+        operation = found.row.operation if found is not None else None
+        if operation is not None:
+            with metered(self._meter.call(operation)) as meter:
+                await self._answer_call(exchange, dialect, self._admit(exchange, found), meter)
+            return
+        admitted = self._admit(exchange, found)
+        match admitted.row.resource:
+            case "metrics":
+                kind, page = self._meter.page()
+                await exchange.reply(200, {"content-type": kind}, page)
+            case "docs":
+                await exchange.reply(200, *pages.docs())
+            case _:
+                await self._answer_about_itself(exchange, admitted)
+
+    def _admit(self, exchange: Exchange, found: Match | None) -> Match:
+        """What was found, if it is there for this caller."""
+        if found is not None and found.row.documentation and not self._documented:
+            found = None
+        if found is None or not (found.row.public or found.row.documentation):
             self._keys.check(exchange.raw_headers)
         if found is None:
             raise NotFound(f"Resource not found: {exchange.method} {exchange.path[:200]}")
@@ -112,11 +139,7 @@ class Endpoint:
             raise MethodNotAllowed(
                 f"Method not allowed: {exchange.method[:20]}. This path takes {found.row.method}."
             )
-        operation = found.row.operation
-        if operation is None:
-            await self._answer_about_itself(exchange, found)
-        else:
-            await self._answer_call(exchange, dialect, found, operation)
+        return found
 
     async def _answer_about_itself(self, exchange: Exchange, found: Match) -> None:
         deployments = self.gateway.deployments
@@ -134,13 +157,17 @@ class Endpoint:
                 body = ops.show_model(self.gateway.directory, found.model or "", self._started)
             case "catalog":
                 body = ops.list_catalog(deployments)
-            case "live" | "operation":
+            case "openapi":
+                body = pages.openapi(exchange.headers)
+            case "live" | "operation" | "docs" | "metrics":
                 pass
         await exchange.reply(status, _JSON, body)
 
     async def _answer_call(
-        self, exchange: Exchange, dialect: ServerDialect, found: Match, operation: Operation
+        self, exchange: Exchange, dialect: ServerDialect, found: Match, meter: CallMeter
     ) -> None:
+        operation = found.row.operation
+        assert operation is not None
         if self.draining:
             raise Unavailable("The server is stopping. Try again.")
         deadline = asyncio.get_running_loop().time() + self._settings.call_timeout_s
@@ -165,6 +192,7 @@ class Endpoint:
             ),
             policy=dialect.read_policy(http),
             context=CallContext(id=exchange.id, deadline=deadline),
+            meter=meter,
         )
         clock = asyncio.timeout_at(deadline)
         try:
@@ -186,35 +214,46 @@ class Endpoint:
             self._reading.discard(clock)
 
     async def _info(self, call: _Call) -> None:
-        info = self.gateway.info(call.route, call.http.query.get("model"))
+        info = self.gateway.info(call.route, call.http.query.get("model"), meter=call.meter)
         body = call.dialect.write_info(info, self._settings.model_type)
         await call.exchange.reply(200, _JSON, body)
 
     async def _chat(self, call: _Call) -> None:
         request = await self._with_images(call.dialect.read_chat(call.http), call)
-        answer = await self.gateway.chat(request, call.route, call.policy, call.context)
+        answer = await self.gateway.chat(
+            request, call.route, call.policy, call.context, meter=call.meter
+        )
         reply = call.reply(answer)
         writer = call.dialect.chat_writer(request, reply) if request.stream else None
 
         async def whole(deltas: AsyncGenerator[ChatDelta]) -> bytes:
-            return call.dialect.write_chat(await fold_chat(deltas), reply)
+            folded = await fold_chat(deltas)
+            call.meter.used(folded.usage)
+            return call.dialect.write_chat(folded, reply)
 
-        await _deliver(call.exchange, answer, writer, whole)
+        await _deliver(call, answer, writer, whole)
 
     async def _complete(self, call: _Call) -> None:
         request = call.dialect.read_completion(call.http)
-        answer = await self.gateway.complete(request, call.route, call.policy, call.context)
+        answer = await self.gateway.complete(
+            request, call.route, call.policy, call.context, meter=call.meter
+        )
         reply = call.reply(answer)
         writer = call.dialect.completion_writer(request, reply) if request.stream else None
 
         async def whole(deltas: AsyncGenerator[CompletionDelta]) -> bytes:
-            return call.dialect.write_completion(await fold_completion(deltas), reply)
+            folded = await fold_completion(deltas)
+            call.meter.used(folded.usage)
+            return call.dialect.write_completion(folded, reply)
 
-        await _deliver(call.exchange, answer, writer, whole)
+        await _deliver(call, answer, writer, whole)
 
     async def _embed(self, call: _Call) -> None:
         request = call.dialect.read_embeddings(call.http)
-        vectors = await self.gateway.embed(request, call.route, call.policy, call.context)
+        vectors = await self.gateway.embed(
+            request, call.route, call.policy, call.context, meter=call.meter
+        )
+        call.meter.used(vectors.embeddings.usage)
         body = call.dialect.write_embeddings(
             vectors.embeddings, request.encoding_format, call.reply(vectors)
         )
@@ -222,7 +261,10 @@ class Endpoint:
 
     async def _embed_images(self, call: _Call) -> None:
         request = await self._with_images(call.dialect.read_image_embeddings(call.http), call)
-        vectors = await self.gateway.embed_images(request, call.route, call.policy, call.context)
+        vectors = await self.gateway.embed_images(
+            request, call.route, call.policy, call.context, meter=call.meter
+        )
+        call.meter.used(vectors.embeddings.usage)
         body = call.dialect.write_embeddings(
             vectors.embeddings, request.encoding_format, call.reply(vectors)
         )
@@ -243,17 +285,20 @@ class Endpoint:
 
 
 async def _deliver(
-    exchange: Exchange,
+    call: _Call,
     answer: Answer[Delta],
     writer: StreamWriter[Delta] | None,
     whole: Callable[[AsyncGenerator[Delta]], Awaitable[bytes]],
 ) -> None:
     """Send the answer as it comes where there is a writer, else when it is whole."""
+    call.meter.begun()
     async with aclosing(answer.deltas) as deltas:
         if writer is not None:
-            await stream(exchange, deltas, writer, _headers(answer))
+            usage = await stream(call.exchange, deltas, writer, _headers(answer))
+            if usage is not None:
+                call.meter.used(usage)
         else:
-            await exchange.reply(200, _JSON | _headers(answer), await whole(deltas))
+            await call.exchange.reply(200, _JSON | _headers(answer), await whole(deltas))
 
 
 def _headers(answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """What the server says about itself: its health, and what it serves."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol, get_args, runtime_checkable
 
 import msgspec
 
 from interlingua.errors import NotFound
-from interlingua.gateway.deployments import Deployment
+from interlingua.gateway.deployments import Deployment, State
 from interlingua.gateway.directory import Directory
+from interlingua.telemetry import Observed
 
 #: Azure: a managed endpoint's scoring container answers this at ``GET /``.
 HEALTHY = b'"healthy"'
@@ -44,6 +46,31 @@ class _CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     supported_output_modalities: list[str]
     capabilities: list[str] = msgspec.field(default_factory=list)
     limits: dict[str, int] = {}
+
+
+class _Process(Protocol):
+    def rss_bytes(self) -> int | None: ...
+
+
+@runtime_checkable
+class _OwnProcess(Protocol):
+    """A backend with a process of its own."""
+
+    @property
+    def process(self) -> _Process: ...
+
+
+def observe(deployments: Iterable[Deployment]) -> Iterator[Observed]:
+    """What ``GET /metrics`` says of each deployment besides its calls that ended."""
+    for deployment in deployments:
+        backend = deployment.backend
+        yield Observed(
+            deployment=deployment.name,
+            state=deployment.state,
+            states=get_args(State),
+            calls=deployment.calls_under_way,
+            memory_bytes=backend.process.rss_bytes() if isinstance(backend, _OwnProcess) else None,
+        )
 
 
 def readiness(deployments: Iterable[Deployment], *, draining: bool) -> tuple[int, bytes]:

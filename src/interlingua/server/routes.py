@@ -17,7 +17,18 @@ from interlingua.types.models import Operation
 DialectName = Literal["azure", "openai"]
 Method = Literal["GET", "POST"]
 #: What answers: one of the five operations, or the server about itself.
-Resource = Literal["operation", "healthy", "live", "ready", "models", "model", "catalog"]
+Resource = Literal[
+    "operation",
+    "healthy",
+    "live",
+    "ready",
+    "models",
+    "model",
+    "catalog",
+    "metrics",
+    "docs",
+    "openapi",
+]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +42,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     openai: bool = False
     #: Answered without a key.
     public: bool = False
+    #: There only where ``docs`` allows it, and then without a key.
+    documentation: bool = False
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +93,9 @@ _OTHERS: tuple[tuple[str, Row], ...] = (
     ("/openai/v1/models", Row(resource="models", dialect="openai", openai=True)),
     ("/openai/v1/models/{model}", Row(resource="model", dialect="openai", openai=True)),
     ("/catalog/models", Row(resource="catalog")),
+    ("/metrics", Row(resource="metrics")),
+    ("/docs", Row(resource="docs", documentation=True)),
+    ("/openapi.json", Row(resource="openapi", documentation=True)),
 )
 
 

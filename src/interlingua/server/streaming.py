@@ -12,10 +12,13 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import TypeVar
 
 from interlingua.dialects.base import StreamWriter
+from interlingua.types.chat import ChatDelta
+from interlingua.types.completions import CompletionDelta
+from interlingua.types.usage import Usage
 
 from .exchange import Exchange
 
-Delta = TypeVar("Delta")
+Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
 
 async def stream(
@@ -23,11 +26,13 @@ async def stream(
     deltas: AsyncGenerator[Delta],
     writer: StreamWriter[Delta],
     headers: Mapping[str, str],
-) -> None:
-    """Send all deltas, then the stream's proper end."""
+) -> Usage | None:
+    """Send all deltas, then the stream's proper end. What was used comes with the last one."""
     await exchange.begin_stream(headers)
+    delta: Delta | None = None
     async for delta in deltas:
         events = writer.write(delta)
         if events:
             await exchange.send_event(events)
     await exchange.end_stream(writer.finish())
+    return delta.usage if delta is not None else None

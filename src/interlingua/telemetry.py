@@ -1,0 +1,179 @@
+"""What the server measures, as Prometheus reads it.
+
+Rules of this file:
+- The one place that knows the library of metrics. Its registry is one server's own.
+- A label's value comes from the config or from the code, never from a caller: how many
+  series there are is known beforehand. No prompt, key or header comes here.
+- A call costs some microseconds, a token nothing. Whatever can be looked up when somebody
+  asks for the page is looked up then.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from interlingua.types.models import Operation
+from interlingua.types.usage import Usage
+
+_Kind = TypeVar("_Kind", Counter, Histogram)
+#: From an embedding of some milliseconds to a long answer of a large model.
+_CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment as it is at this moment."""
+
+    deployment: str
+    state: str
+    #: All that it may be in.
+    states: tuple[str, ...]
+    calls: int
+    #: Resident memory of its engine's process; ``None``: it has none now, or none of its own.
+    memory_bytes: int | None = None
+
+
+class _Series(Generic[_Kind]):
+    """A metric's children by their labels: the library's own look-up takes thrice as long."""
+
+    def __init__(self, metric: _Kind) -> None:
+        self._metric: _Kind = metric
+        self._children: dict[tuple[str, ...], _Kind] = {}
+
+    def of(self, *labels: str) -> _Kind:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
+
+
+class Telemetry:
+    """Counts calls, and shows them together with what ``observe`` finds.
+
+    Satisfies :class:`interlingua.gateway.meter.Meter`.
+    """
+
+    def __init__(self, observe: Callable[[], Iterable[Observed]]) -> None:
+        # The moment a series began, as a series of its own: half as much again for nobody.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+        self._registry = CollectorRegistry(auto_describe=False)
+        by_call = ("operation", "deployment")
+        self.calls = _Series(
+            Counter(
+                "interlingua_calls",
+                "Calls that ended, by status: 499 where the client left, and the failure's own "
+                "status where a stream broke.",
+                (*by_call, "status"),
+                registry=self._registry,
+            )
+        )
+        self.seconds = _Series(
+            Histogram(
+                "interlingua_call_seconds",
+                "How long calls took, from the request's head to the end of the answer.",
+                by_call,
+                buckets=_CALL_S,
+                registry=self._registry,
+            )
+        )
+        self.first_token = _Series(
+            Histogram(
+                "interlingua_first_token_seconds",
+                "How long it took until an answer's first token, loading and waiting included.",
+                by_call,
+                buckets=_FIRST_TOKEN_S,
+                registry=self._registry,
+            )
+        )
+        self.tokens = _Series(
+            Counter(
+                "interlingua_tokens",
+                "Tokens of the calls that were answered to the end.",
+                ("deployment", "kind"),
+                registry=self._registry,
+            )
+        )
+        self._registry.register(_Deployments(observe))
+
+    def call(self, operation: Operation) -> "CallMeasure":
+        """A call that has just come."""
+        return CallMeasure(self, operation)
+
+    def page(self) -> tuple[str, bytes]:
+        """Content type and body of ``GET /metrics``."""
+        return CONTENT_TYPE_LATEST, generate_latest(self._registry)
+
+
+class CallMeasure:
+    """One call's figures, counted when it has ended."""
+
+    def __init__(self, telemetry: Telemetry, operation: Operation) -> None:
+        self._telemetry = telemetry
+        self._operation = operation
+        self._deployment = ""
+        self._usage: Usage | None = None
+        self._first: float | None = None
+        self._came = time.perf_counter()
+
+    def routed(self, deployment: str) -> None:
+        self._deployment = deployment
+
+    def begun(self) -> None:
+        self._first = time.perf_counter()
+
+    def used(self, usage: Usage) -> None:
+        self._usage = usage
+
+    def ended(self, status: int) -> None:
+        telemetry, labels = self._telemetry, (self._operation, self._deployment)
+        telemetry.calls.of(*labels, str(status)).inc()
+        telemetry.seconds.of(*labels).observe(time.perf_counter() - self._came)
+        if self._first is not None:
+            telemetry.first_token.of(*labels).observe(self._first - self._came)
+        if self._usage is not None:
+            tokens = telemetry.tokens.of
+            tokens(self._deployment, "prompt").inc(self._usage.prompt_tokens)
+            tokens(self._deployment, "completion").inc(self._usage.completion_tokens)
+
+
+class _Deployments(Collector):
+    """The gauges: read when the page is asked for, never kept."""
+
+    def __init__(self, observe: Callable[[], Iterable[Observed]]) -> None:
+        self._observe = observe
+
+    def collect(self) -> Iterator[Metric]:  # type: ignore[explicit-override]  # 3.12's
+        calls = GaugeMetricFamily(
+            "interlingua_calls_under_way",
+            "Calls that wait for their deployment or are being answered.",
+            labels=("deployment",),
+        )
+        state = GaugeMetricFamily(
+            "interlingua_deployment_state",
+            "1 for the state that the deployment is in, 0 for the others.",
+            labels=("deployment", "state"),
+        )
+        memory = GaugeMetricFamily(
+            "interlingua_engine_resident_bytes",
+            "Resident memory of the deployment's engine process, while there is one.",
+            labels=("deployment",),
+        )
+        for seen in self._observe():
+            calls.add_metric((seen.deployment,), seen.calls)
+            for name in seen.states:
+                state.add_metric((seen.deployment, name), float(name == seen.state))
+            if seen.memory_bytes is not None:
+                memory.add_metric((seen.deployment,), seen.memory_bytes)
+        yield from (calls, state, memory)
