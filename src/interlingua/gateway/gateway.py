@@ -104,11 +104,9 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Answer[ChatDelta]:
-        deployment = self._find(route, request.model, meter)
-        request, changes = negotiate(request, deployment.capabilities, policy)
+        deployment, request, changes = self._settle(request, route, policy, meter)
         backend = cast(ChatBackend, deployment.backend)
-        deltas = _gated(deployment, backend.chat(request, call), call)
-        return await _begun(deployment, changes, deltas, call)
+        return await _begun(deployment, changes, backend.chat(request, call), call)
 
     async def complete(
         self,
@@ -119,11 +117,9 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Answer[CompletionDelta]:
-        deployment = self._find(route, request.model, meter)
-        request, changes = negotiate(request, deployment.capabilities, policy)
+        deployment, request, changes = self._settle(request, route, policy, meter)
         backend = cast(CompletionBackend, deployment.backend)
-        deltas = _gated(deployment, backend.complete(request, call), call)
-        return await _begun(deployment, changes, deltas, call)
+        return await _begun(deployment, changes, backend.complete(request, call), call)
 
     async def embed(
         self,
@@ -134,8 +130,7 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Vectors:
-        deployment = self._find(route, request.model, meter)
-        request, changes = negotiate(request, deployment.capabilities, policy)
+        deployment, request, changes = self._settle(request, route, policy, meter)
         backend = cast(EmbeddingsBackend, deployment.backend)
         async with deployment.place(call), _in_time(call):
             return Vectors(deployment, changes, await backend.embed(request, call))
@@ -149,8 +144,7 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Vectors:
-        deployment = self._find(route, request.model, meter)
-        request, changes = negotiate(request, deployment.capabilities, policy)
+        deployment, request, changes = self._settle(request, route, policy, meter)
         backend = cast(ImageEmbeddingsBackend, deployment.backend)
         async with deployment.place(call), _in_time(call):
             return Vectors(deployment, changes, await backend.embed_images(request, call))
@@ -160,6 +154,18 @@ class Gateway:
         if meter is not None:
             meter.routed(deployment.name)
         return deployment
+
+    def _settle(
+        self,
+        request: Request,
+        route: Route,
+        policy: ExtraParameters | None,
+        meter: CallMeter | None,
+    ) -> tuple[Deployment, Request, Changes]:
+        """Who answers, what of the request it can honour, and what was changed for that."""
+        deployment = self._find(route, request.model, meter)
+        request, changes = negotiate(request, deployment.capabilities, policy)
+        return deployment, request, changes
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work)
@@ -212,6 +218,8 @@ async def _gated(
 async def _begun(
     deployment: Deployment, changes: Changes, deltas: AsyncGenerator[Delta], call: CallContext
 ) -> Answer[Delta]:
+    """The answer, once it has said something."""
+    deltas = _gated(deployment, deltas, call)
     try:
         async with _in_time(call):
             await anext(deltas)
