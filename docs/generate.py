@@ -257,7 +257,9 @@ def _commands() -> Iterator[str]:
 def _command(
     command: click.Command, names: tuple[str, ...], parent: click.Context | None
 ) -> Iterator[str]:
-    context = click.Context(command, info_name=names[-1], parent=parent, max_content_width=88)
+    context = command.make_context(
+        names[-1], [], parent=parent, resilient_parsing=True, max_content_width=88
+    )
     yield f"{'#' * (len(names) + 1)} {' '.join(names)}"
     yield ""
     yield "```text"

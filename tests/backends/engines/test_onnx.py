@@ -25,7 +25,7 @@ from interlingua.catalog.catalog import require
 from interlingua.catalog.local import card_for_path
 from interlingua.catalog.store import Store
 from interlingua.config.load import data_dir
-from interlingua.errors import InvalidValue, ModelFileError, ModelNotReady
+from interlingua.errors import InvalidValue, ModelFileError, ModelNotReady, Unavailable
 from interlingua.types.embeddings import (
     Embeddings,
     EmbeddingsRequest,
@@ -241,7 +241,7 @@ async def test_a_cancelled_call_frees_the_engine(sentences: StoredModel) -> None
         await embed(backend, "cat")
         gone.cancel()
         await asyncio.wait([gone])
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             assert (await embed(backend, "dog")).shape == (1, tiny_sentence.LENGTH)
 
 
@@ -253,14 +253,14 @@ async def test_a_killed_engine_fails_its_calls_as_not_ready_and_comes_back(
         assert pid
         os.kill(pid, signal.SIGSTOP)  # so that calls are under way when the end comes
         calls = [asyncio.create_task(embed(backend, "cat")) for _ in range(3)]
-        await asyncio.wait(calls, timeout=0.2)
+        await asyncio.wait(calls, timeout=0.5)
         os.kill(pid, signal.SIGKILL)
         ends = await asyncio.gather(*calls, return_exceptions=True)
-        # One may have gone out on a connection that had been used: it is sent again.
-        failed = [end for end in ends if isinstance(end, ModelNotReady)]
-        assert len(failed) >= 2
-        assert all(end.retry_after_s for end in failed)
-        with anyio.fail_after(20):
+        # What wasn't sent yet, or went out on a connection that had been used, is sent again.
+        for end in ends:
+            assert isinstance(end, Unavailable | np.ndarray)
+            assert isinstance(end, np.ndarray) or end.retry_after_s
+        with anyio.fail_after(60):
             assert (await embed(backend, "dog")).shape == (1, tiny_sentence.LENGTH)
         assert backend.process.pid != pid
 
