@@ -51,7 +51,12 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[s
 
 
 def _configuration() -> Iterator[str]:
-    for part in (schema.ServerConfig, schema.DeploymentConfig, schema.EndpointConfig):
+    for part in (
+        schema.ServerConfig,
+        schema.DeploymentConfig,
+        schema.EndpointConfig,
+        schema.IssuerConfig,
+    ):
         yield f"## {(part.__doc__ or '').strip()}"
         yield ""
         hints = get_type_hints(part, include_extras=True)

@@ -236,3 +236,41 @@ def test_engine_processes_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
     assert environment["LANG"] == "C.UTF-8"
     assert "PATH" in environment
     assert "secret" not in environment.values()
+
+
+def test_the_certificate_of_the_flags_replaces_the_files() -> None:
+    write('[server]\ntls_cert = "a.pem"\ntls_key = "b.pem"\n' + DEPLOYMENT)
+    unset = {"tls_cert": None, "tls_key": None, "tls": None}
+    server = load(None, tls=unset).server
+    assert (server.tls_cert, server.tls_key, server.tls) == ("a.pem", "b.pem", None)
+    server = load(None, tls={**unset, "tls": "dev"}).server
+    assert (server.tls_cert, server.tls_key, server.tls) == (None, None, "dev")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ('tls = "dev"\ntls_cert = "a.pem"\ntls_key = "b.pem"', "server.tls: tls_cert and tls_key"),
+        ('tls_cert = "a.pem"', "server.tls_cert: it needs tls_key"),
+        ('tls_key = "a.pem"', "server.tls_key: it needs tls_cert"),
+        ('tls = "prod"', "server.tls"),
+    ],
+)
+def test_half_a_certificate_or_two_are_refused(settings: str, said: str) -> None:
+    assert said in refusal(f"[server]\n{settings}\n{DEPLOYMENT}")
+
+
+ISSUER = '[[issuer]]\nissuer = "https://login.example"\nallow_all = true\n'
+
+
+def test_where_tokens_are_accepted_other_machines_may_call_without_any_key(tmp_path: Path) -> None:
+    write('[server]\nhost = "0.0.0.0"\n' + DEPLOYMENT + ISSUER)
+    config = load(None)
+    assert server_keys(config, tmp_path) == ((), None)
+    assert list(tmp_path.glob("key")) == []
+
+
+def test_an_issuers_mistake_names_the_file_and_the_entry() -> None:
+    assert "interlingua.toml: issuer number 1: " in refusal(DEPLOYMENT + "[[issuer]]\n")
+    wrong = refusal(DEPLOYMENT + ISSUER + "rolls = {}\n")
+    assert "issuer number 1: unknown setting 'rolls'; did you mean 'roles'?" in wrong

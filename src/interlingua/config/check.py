@@ -59,6 +59,27 @@ def check_hosts(config: Config) -> None:
         read_host(entry)
 
 
+def check_tls(config: Config) -> None:
+    """Refuse half a certificate, or two.
+
+    Raises:
+        ConfigError: names the setting and what is missing or too much.
+    """
+    server = config.server
+    if server.tls is not None and (server.tls_cert or server.tls_key):
+        raise ConfigError(
+            "server.tls: tls_cert and tls_key name a certificate already; leave out either them "
+            "or tls."
+        )
+    if bool(server.tls_cert) != bool(server.tls_key):
+        there, missing = "tls_cert", "tls_key"
+        if server.tls_key:
+            there, missing = missing, there
+        raise ConfigError(
+            f"server.{there}: it needs {missing} beside it (the same file, if it holds both)."
+        )
+
+
 def _claim(owner: dict[str, str], name: str, claimant: str) -> None:
     if not name.strip():
         raise ConfigError(f"{claimant}: an alias may not be empty.")
@@ -104,7 +125,7 @@ def _place(outer: str, table: str, entry: Mapping[str, object], number: int) -> 
     name = entry.get("name")
     if outer:
         return f"{outer}, {table}"
-    if table in {"deployment", "endpoint"}:
+    if table in {"deployment", "endpoint", "issuer"}:
         return f'{table} "{name}"' if isinstance(name, str) else f"{table} number {number + 1}"
     return f"[{table}]"
 

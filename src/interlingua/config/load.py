@@ -14,12 +14,14 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from interlingua.errors import ConfigError
 
-from .check import check_document, check_hosts, check_names
+from .check import check_document, check_hosts, check_names, check_tls
+from .issuers import check_issuers
 from .schema import Config
 
 #: Where a config is looked for when none is named.
@@ -50,11 +52,13 @@ def load(
     host: str | None = None,
     port: int | None = None,
     data_dir: str | None = None,
+    tls: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Config:
     """The config in ``path``, else in the working directory, else the embedded default.
 
-    ``host``, ``port`` and ``data_dir``, where given, replace what the file says. ``keys`` are
-    the secrets themselves; empty, one is to be generated (:func:`server_keys`).
+    ``host``, ``port`` and ``data_dir``, where given, replace what the file says; so do the
+    settings in ``tls``, all of them together. ``keys`` are the secrets themselves; empty, one
+    is to be generated (:func:`server_keys`).
 
     Raises:
         ConfigError: it can't be read, or can't be served.
@@ -63,10 +67,12 @@ def load(
     label = "the embedded default" if file == _DEFAULT else str(file)
     try:
         document = _read(file)
-        given: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir}
+        given: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, **tls}
         stated = {name: value for name, value in given.items() if value is not None}
         server = document.setdefault("server", {})
         if isinstance(server, dict):
+            if stated.keys() & tls.keys():
+                server = document["server"] = {k: v for k, v in server.items() if k not in tls}
             server.update(stated)
         check_document(document, Config)
         _refuse_references(document, ())
@@ -74,6 +80,8 @@ def load(
         config = _with_secrets(config, embedded=file == _DEFAULT)
         check_names(config)
         check_hosts(config)
+        check_tls(config)
+        check_issuers(config)
         _check_exposure(config)
     except ConfigError as error:
         raise ConfigError(f"{label}: {error}") from error.__cause__
@@ -99,11 +107,15 @@ def data_dir(stated: str | None) -> Path:
 def server_keys(config: Config, directory: Path) -> tuple[tuple[str, ...], Path | None]:
     """The keys that callers may use, and the file of the key where it was generated.
 
+    Where tokens are accepted no key is generated: there need not be any.
+
     Raises:
         ConfigError: the kept key can't be read or written.
     """
     if config.server.keys:
         return config.server.keys, None
+    if config.issuer:
+        return (), None
     file = directory / "key"
     try:
         return (_kept_key(file),), file
@@ -209,7 +221,8 @@ def _secret(text: str, setting: str) -> str:
 
 def _check_exposure(config: Config) -> None:
     host = config.server.host
-    if not config.server.keys and not config.server.is_local:
+    guarded = config.server.keys or config.issuer
+    if not guarded and not config.server.is_local:
         raise ConfigError(
             f"server.host: {host!r} can be reached from other machines, so keys must be set: "
             f'add keys = ["${{{KEY_VARIABLE}}}"] to [server] and set {KEY_VARIABLE}; or listen '

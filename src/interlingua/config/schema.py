@@ -25,6 +25,17 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tuple[str, ...],
         Meta(description='Keys that callers may use, each as "${NAME}". Empty: one is generated.'),
     ] = ()
+    tls_cert: Annotated[
+        str | None,
+        Meta(description="File of the certificate and its chain (PEM): the server speaks TLS."),
+    ] = None
+    tls_key: Annotated[
+        str | None, Meta(description="File of the certificate's private key (PEM).")
+    ] = None
+    tls: Annotated[
+        Literal["dev"] | None,
+        Meta(description="dev: TLS with a certificate that is made and kept on this machine."),
+    ] = None
     max_body_bytes: Annotated[
         int, Meta(ge=1024, description="Longest request body; a longer one is 413.")
     ] = 32 * 1024 * 1024
@@ -64,7 +75,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     data_dir: Annotated[
         str | None,
-        Meta(description="Where models and the generated key are kept. Unset: the user's own."),
+        Meta(
+            description="Where models and what the server generates are kept. Unset: the user's "
+            "own."
+        ),
     ] = None
 
     @property
@@ -135,9 +149,56 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ]
 
 
+class IssuerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[issuer]]``: who issues the bearer tokens that callers may use beside keys."""
+
+    tenant: Annotated[
+        str | None,
+        Meta(description="Microsoft Entra ID: the id of the directory whose tokens are accepted."),
+    ] = None
+    authority: Annotated[
+        str,
+        Meta(description="Microsoft Entra ID: where its tokens come from; national clouds differ."),
+    ] = "https://login.microsoftonline.com"
+    issuer: Annotated[
+        str | None, Meta(description="Any other OpenID Connect issuer: its `iss`, a URL.")
+    ] = None
+    jwks_url: Annotated[
+        str | None,
+        Meta(description="Where its keys are. Unset: as its openid-configuration says."),
+    ] = None
+    audiences: Annotated[
+        tuple[str, ...],
+        Meta(min_length=1, description="Accepted `aud`, each with and without a slash at its end."),
+    ] = (
+        "https://ml.azure.com",
+        "https://cognitiveservices.azure.com",
+        "https://ai.azure.com",
+    )
+    roles_claim: Annotated[
+        str | None,
+        Meta(
+            description="The claim that holds a caller's roles, such as groups, oid or "
+            "realm_access.roles. Unset: roles, else scp."
+        ),
+    ] = None
+    roles: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description='What a role may call: an operation, "operation@deployment", or * for '
+            "either. A token without such a role may call nothing."
+        ),
+    ] = {}
+    allow_all: Annotated[
+        bool,
+        Meta(description="Every valid token of this issuer may call everything. Instead of roles."),
+    ] = False
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
     server: ServerConfig = ServerConfig()
     deployment: tuple[DeploymentConfig, ...] = ()
     endpoint: tuple[EndpointConfig, ...] = ()
+    issuer: tuple[IssuerConfig, ...] = ()
