@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,7 +19,18 @@ import pytest
 CONFIG = '[[deployment]]\nname = "echo"\nmodel = "echo"\n'
 SERVE = [sys.executable, "-m", "interlingua", "serve", "--port", "0"]
 #: What only commands, engines and fetching need.
-FOREIGN = {"rich", "httpx2", "huggingface_hub", "pip", "numpy", "onnxruntime", "xllamacpp", "PIL"}
+FOREIGN = {
+    "rich",
+    "httpx2",
+    "huggingface_hub",
+    "pip",
+    "numpy",
+    "onnxruntime",
+    "xllamacpp",
+    "PIL",
+    "jwt",
+    "cryptography",
+}
 #: A server whose only deployment never answers.
 HANGING = """
 import asyncio, sys
@@ -223,3 +235,65 @@ def test_a_model_that_cannot_be_fetched_is_told(folder: Path) -> None:
 def test_a_bad_config_is_told(folder: Path) -> None:
     (folder / "interlingua.toml").write_text("[server]\nprot = 1\n")
     assert "did you mean 'port'?" in failure(folder)
+
+
+def test_over_tls_the_pasted_lines_answer_once_they_trust_the_certificate(folder: Path) -> None:
+    with running([*SERVE, "--tls", "dev"], folder) as (process, line):
+        assert process.stdout is not None
+        printed = line
+        while "Ctrl-C" not in printed:
+            printed += process.stdout.readline()
+        assert re.search(r"https://127\.0\.0\.1:\d+", line)
+        assert "http://" not in printed
+        trust = dict(re.findall(r"export (\w+)='(.*?)'", printed))
+        ca = str(folder / "data" / "tls" / "ca.pem")
+        names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+        assert trust == dict.fromkeys(names, ca)
+        for opening in (
+            "# pip install azure-ai-inference",
+            "# pip install openai",
+            "curl --cacert '",
+        ):
+            start = printed.rindex(opening)
+            snippet = printed[start : printed.index("\n\n", printed.index("messages", start))]
+            run = ["sh", "-c"] if opening.startswith("curl") else [sys.executable, "-c"]
+            done = subprocess.run(
+                [*run, snippet],
+                env={**os.environ, **trust},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert "Why is the sky blue?" in done.stdout
+        # The client commands find the certificate by themselves.
+        url = line.split()[-1]
+        done = subprocess.run(
+            [sys.executable, "-m", "interlingua", "chat", "--endpoint", url, "hello you"],
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout == "hello you\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_certificate_is_given_by_flags_whatever_the_config_says(folder: Path) -> None:
+    with running([*SERVE, "--tls", "dev", "--json"], folder) as (_, line):
+        made = Path(json.loads(line)["ca_file"]).parent
+    (folder / "interlingua.toml").write_text(f'[server]\ntls = "dev"\n{CONFIG}')
+    given = ["--tls-cert", str(made / "server.pem"), "--tls-key", str(made / "server-key.pem")]
+    with running([*SERVE, *given, "--json"], folder) as (process, line):
+        serving = json.loads(line)
+        assert serving["ca_file"] is None
+        trust = ssl.create_default_context(cafile=made / "ca.pem")
+        with httpx2.Client(trust_env=False, verify=trust) as client:
+            assert client.get(serving["url"] + "/health/live").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    said = failure(folder, "--tls-cert", "missing.pem", "--tls-key", str(made / "server-key.pem"))
+    assert "server.tls_cert: missing.pem can't be read" in said
+    assert "server.tls_cert: it needs tls_key" in failure(folder, "--tls-cert", "missing.pem")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import cast
@@ -93,14 +94,16 @@ def error_of(response: httpx2.Response) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def served(app: App, settings: ServerConfig | None = None) -> Iterator[str]:
+def served(
+    app: App, settings: ServerConfig | None = None, *, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """The address of the app behind a real server on a real port, until the block ends."""
     listener = listen("127.0.0.1", 0)
-    server = server_of(app, settings or ServerConfig(drain_timeout_s=1))
+    server = server_of(app, settings or ServerConfig(drain_timeout_s=1), tls=tls)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield url_of(listener)
+        yield url_of(listener, "https" if tls else "http")
     finally:
         server.should_exit = True
         thread.join()

@@ -99,9 +99,10 @@ def examine(path: Path | None) -> Report:
     except ConfigError as error:
         return Report(config=label, servable=False, problems=(Finding("config", str(error)),))
     directory = data_dir(config.server.data_dir)
-    address = f"http://{_host(config.server.host)}:{config.server.port or 'PORT'}"
+    scheme = "https" if config.server.tls or config.server.tls_cert else "http"
+    address = f"{scheme}://{_host(config.server.host)}:{config.server.port or 'PORT'}"
     checked = [_deployment(config, each, directory, address) for each in config.deployment]
-    problems = tuple(problem for _, found, _ in checked for problem in found)
+    problems = (*_missing(config), *(problem for _, found, _ in checked for problem in found))
     return Report(
         config=label,
         servable=not problems,
@@ -111,6 +112,20 @@ def examine(path: Path | None) -> Report:
         endpoints=_endpoints(config, address),
         problems=problems,
         remarks=tuple(remark for _, _, remarks in checked for remark in remarks),
+    )
+
+
+def _missing(config: "Config") -> tuple[Finding, ...]:
+    """What the settings of the server need and isn't installed."""
+    needs = []
+    if config.server.tls is not None:
+        needs.append(("server.tls", "cryptography", "tls"))
+    if config.issuer:
+        needs.append(("issuer", "jwt", "entra"))
+    return tuple(
+        Finding(where, f"it needs what isn't installed: pip install 'interlingua[{extra}]'")
+        for where, module, extra in needs
+        if find_spec(module) is None
     )
 
 
@@ -129,6 +144,8 @@ def _host(host: str) -> str:
 def _keys(config: "Config", directory: Path) -> str:
     if config.server.keys:
         return f"{len(config.server.keys)} from the environment"
+    if config.issuer:
+        return "none; bearer tokens of the issuers alone"
     return f"one, generated, in {directory / 'key'}"
 
 

@@ -40,6 +40,8 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "onnxruntime": ("onnx", "the ONNX engine"),
     "PIL": ("onnx", "the ONNX engine"),
     "tokenizers": ("onnx", "the ONNX engine"),
+    "cryptography": ("tls", "cryptography, to make a certificate"),
+    "jwt": ("entra", "PyJWT, to check bearer tokens"),
     "huggingface_hub": ("hub", "the Hugging Face hub's client"),
 }
 

@@ -31,8 +31,11 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """What ``--json`` prints, in one line."""
 
     url: str
-    #: Where the generated key is kept; ``None``: the keys come from the environment.
+    #: Where the generated key is kept; ``None``: the keys come from the environment, or there
+    #: are none.
     key_file: str | None
+    #: What callers must trust where the certificate was made here.
+    ca_file: str | None
     deployments: list[Address]
     endpoints: list[Address]
 
@@ -53,13 +56,22 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--host", metavar="HOST", help="Address to listen on, whatever the config says.")
 @click.option("--port", type=int, metavar="PORT", help="Port to listen on; 0 takes a free one.")
 @click.option("--data-dir", metavar="DIR", help="Where models and the generated key are kept.")
+@click.option("--tls-cert", metavar="FILE", help="Speak TLS with this certificate and chain (PEM).")
+@click.option("--tls-key", metavar="FILE", help="The certificate's private key (PEM).")
+@click.option(
+    "--tls", type=click.Choice(["dev"]), help="Speak TLS with a certificate made on this machine."
+)
 @click.option("--no-pull", is_flag=True, help="Fail where a model would have to be fetched first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 def serve(
     path: str | None,
+    *,
     host: str | None,
     port: int | None,
     data_dir: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls: str | None,
     no_pull: bool,
     as_json: bool,
 ) -> None:
@@ -70,28 +82,34 @@ def serve(
     """
     from interlingua.config import load
     from interlingua.server.run import listen, server_of, url_of
+    from interlingua.server.tls import certificate_of, context_of
 
-    config = load.load(path, host=host, port=port, data_dir=data_dir)
+    flags = {"tls_cert": tls_cert, "tls_key": tls_key, "tls": tls}
+    config = load.load(path, host=host, port=port, data_dir=data_dir, tls=flags)
     directory = load.data_dir(config.server.data_dir)
     keys, key_file = load.server_keys(config, directory)
+    certificate = certificate_of(config.server, directory)
+    context = context_of(certificate) if certificate else None
     with listen(config.server.host, config.server.port) as listener:
         from interlingua.server.app import App
         from interlingua.server.build import build, plan
 
         planned = _complete(plan(config, directory), config, directory, no_pull=no_pull)
         gateway = build(planned, config)
-        serving = _serving(url_of(listener), planned, config, key_file)
+        url = url_of(listener, "https" if context else "http")
+        ca = str(certificate.ca) if certificate and certificate.ca else None
+        serving = _serving(url, planned, config, key_file=key_file, ca_file=ca)
         app = App(gateway, config, keys)
 
         def tell() -> None:
             if as_json:
                 click.echo(msgspec.json.encode(serving))
             else:
-                _welcome(serving, planned, keys[0])
+                _welcome(serving, planned, keys[0] if keys else None)
             sys.stdout.flush()
 
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-        server_of(app, config.server, on_start=tell).run(sockets=[listener])
+        server_of(app, config.server, on_start=tell, tls=context).run(sockets=[listener])
 
 
 def _complete(
@@ -129,11 +147,17 @@ def _pull(card: "Card", directory: Path) -> None:
 
 
 def _serving(
-    url: str, planned: "Sequence[Planned]", config: "Config", key_file: Path | None
+    url: str,
+    planned: "Sequence[Planned]",
+    config: "Config",
+    *,
+    key_file: Path | None,
+    ca_file: str | None,
 ) -> Serving:
     return Serving(
         url=url,
         key_file=str(key_file) if key_file else None,
+        ca_file=ca_file,
         deployments=[
             Address(each.config.name, f"{url}/endpoints/{each.config.name}", each.card.name)
             for each in planned
@@ -145,7 +169,7 @@ def _serving(
     )
 
 
-def _welcome(serving: Serving, planned: "Sequence[Planned]", key: str) -> None:
+def _welcome(serving: Serving, planned: "Sequence[Planned]", key: str | None) -> None:
     """Where to call, with which key, and lines to paste.
 
     A key is shown on a terminal only: what else reads this output may keep it.
@@ -155,6 +179,12 @@ def _welcome(serving: Serving, planned: "Sequence[Planned]", key: str) -> None:
     width = max(len(row.name) for row in rows)
     for row in rows:
         click.echo(f"  {row.name:{width}}  {row.url}")
+    for line in _trust(serving.ca_file):
+        click.echo(line)
+    if key is None:
+        click.echo("\nKey: none. Callers send bearer tokens of the issuers in the config.")
+        click.echo("\nCtrl-C stops it.")
+        return
     if serving.key_file is None:
         click.echo("\nKey: one of those that the environment holds.")
         shell, python = "$INTERLINGUA_API_KEY", 'os.environ["INTERLINGUA_API_KEY"]'
@@ -164,7 +194,7 @@ def _welcome(serving: Serving, planned: "Sequence[Planned]", key: str) -> None:
     else:
         click.echo(f"\nKey: generated, kept in {serving.key_file}")
         shell, python = f"$(cat '{serving.key_file}')", f'open("{serving.key_file}").read().strip()'
-    for line in _snippets(serving.url, _chat_model(planned), shell, python):
+    for line in _snippets(serving, _chat_model(planned), shell, python):
         click.echo(line)
     click.echo("\nCtrl-C stops it.")
 
@@ -175,7 +205,23 @@ def _chat_model(planned: "Sequence[Planned]") -> str:
     return names[0] if names else planned[0].config.name
 
 
-def _snippets(url: str, model: str, shell: str, python: str) -> list[str]:
+def _trust(ca_file: str | None) -> list[str]:
+    """How each kind of caller is made to trust a certificate of this machine."""
+    if ca_file is None:
+        return []
+    return [
+        f"""
+TLS: with a certificate of this machine alone. To trust it:
+  export REQUESTS_CA_BUNDLE='{ca_file}'   # azure-ai-inference
+  export SSL_CERT_FILE='{ca_file}'        # azure-ai-inference's aio, openai, httpx
+  export NODE_EXTRA_CA_CERTS='{ca_file}'  # Node
+  curl --cacert '{ca_file}'"""
+    ]
+
+
+def _snippets(serving: Serving, model: str, shell: str, python: str) -> list[str]:
+    url = serving.url
+    trusting = f"--cacert '{serving.ca_file}' " if serving.ca_file else ""
     imports = "import os\n" if python.startswith("os.") else ""
     message = '[{"role": "user", "content": "Why is the sky blue?"}]'
     return [
@@ -195,6 +241,6 @@ client = OpenAI(base_url="{url}/v1", api_key={python})
 answer = client.chat.completions.create(model="{model}", messages={message})
 print(answer.choices[0].message.content)""",
         f"""
-curl {url}/chat/completions -H "api-key: {shell}" -H 'content-type: application/json' \\
+curl {trusting}{url}/chat/completions -H "api-key: {shell}" -H 'content-type: application/json' \\
   -d '{{"model": "{model}", "messages": {message}}}'""",
     ]

@@ -12,6 +12,7 @@ import errno
 import logging
 import math
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
 
@@ -61,18 +62,23 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
     return f"server.host: {host!r} can't be listened on: {error.strerror or error}."
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """The address as callers on this machine write it."""
     host, port = listener.getsockname()[:2]
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - translated away
-    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+    return f"{scheme}://[{here}]:{port}" if ":" in here else f"{scheme}://{here}:{port}"
 
 
 def server_of(
-    app: App, settings: ServerConfig, *, on_start: Callable[[], None] | None = None
+    app: App,
+    settings: ServerConfig,
+    *,
+    on_start: Callable[[], None] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> uvicorn.Server:
     """A server to ``run(sockets=[listener])``; it ends once a signal, or its
     ``should_exit``, says so. ``on_start`` is called when it answers, and signals are heard.
+    With ``tls`` it speaks nothing else.
     """
     config = uvicorn.Config(
         app,
@@ -86,6 +92,7 @@ def server_of(
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     logging.getLogger("uvicorn.error").addFilter(_worth_telling)
     return _Server(config, app, on_start)
