@@ -118,10 +118,17 @@ class ContextLengthExceeded(CallerError):
 
 
 class Unauthorized(CallerError):
-    """The key is missing or wrong."""
+    """The key or the token is missing or wrong."""
 
     status = 401
     code = "unauthorized"
+
+
+class Forbidden(CallerError):
+    """The token is valid, and no role of it permits the call."""
+
+    status = 403
+    code = "forbidden"
 
 
 class NotFound(CallerError):

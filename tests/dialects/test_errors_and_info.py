@@ -118,7 +118,7 @@ def test_a_stream_fails_with_an_event() -> None:
         (400, b'{"status":"Auth token must be passed"}', errors.CallerError, "Auth token must"),
         (401, b'{"statusCode":401,"message":"Unauthorized. Bad"}', errors.Unauthorized, "Unauth"),
         (401, b'{"status":401,"error":"Unauthorized"}', errors.Unauthorized, "Unauthorized"),
-        (403, b"", errors.Unauthorized, "without a message (403)"),
+        (403, b"", errors.Forbidden, "without a message (403)"),
         (404, b"<html>", errors.NotFound, "without a message"),
         (418, b"{}", errors.CallerError, "without"),
         (422, b'{"detail":[{"loc":["body","x"],"msg":"m"}]}', errors.InvalidValue, "without"),

@@ -4,6 +4,8 @@ Rules of this file:
 - The path decides; else the header ``azureml-model-deployment``; else the body's ``model``;
   else the first deployment that has the operation.
 - A name that is given and unknown is an error, never the default.
+- Where nobody is named, those that the caller may ask are preferred; who is named and isn't
+  one of them is refused.
 - Names are compared without regard to case; ``publisher/name`` means ``name``.
 """
 
@@ -12,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from interlingua.errors import DeploymentNotFound, NotFound, UnknownModel
+from interlingua.errors import DeploymentNotFound, Forbidden, NotFound, UnknownModel
 from interlingua.types.models import Operation
 
 from .deployments import Deployment
@@ -30,6 +32,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     header_deployment: str | None = None
     #: A path under ``/openai``: unknown names are 404 there, 400 elsewhere.
     openai: bool = False
+    #: The deployments that the caller may ask for this, in lower case; ``None``: any.
+    permitted: frozenset[str] | None = None
+
+    def permits(self, deployment: Deployment) -> bool:
+        return self.permitted is None or deployment.name.lower() in self.permitted
 
 
 class Directory:
@@ -74,7 +81,17 @@ class Directory:
             DeploymentNotFound: a deployment or endpoint of the address doesn't exist.
             UnknownModel: nor does the body's model.
             NotFound: it exists, and doesn't have the operation.
+            Forbidden: it has, and the caller may not ask it.
         """
+        deployment = self._find(route, model)
+        if not route.permits(deployment):
+            raise Forbidden(
+                f"No role of the token permits the operation {route.operation!r} of the "
+                f"deployment {deployment.name!r}."
+            )
+        return deployment
+
+    def _find(self, route: Route, model: str | None) -> Deployment:
         if route.endpoint is not None:
             return self._in_endpoint(route, route.endpoint)
         name = route.deployment or route.header_deployment
@@ -82,9 +99,9 @@ class Directory:
             return self._with_operation(self._named(name, route), route)
         if model:
             return self._with_operation(self._named(model, route), route)
-        for deployment in self.deployments:
-            if _has(deployment, route.operation):
-                return deployment
+        able = [each for each in self.deployments if _has(each, route.operation)]
+        for deployment in (*filter(route.permits, able), *able):
+            return deployment
         raise NotFound(f"No deployment here has the operation {route.operation!r}.")
 
     def _in_endpoint(self, route: Route, name: str) -> Deployment:
@@ -110,6 +127,7 @@ class Directory:
             raise NotFound(
                 f"No deployment of the endpoint {name!r} has the operation {route.operation!r}."
             )
+        fit = {target: weight for target, weight in fit.items() if route.permits(target)} or fit
         if len(fit) == 1 or not sum(fit.values()):
             return next(iter(fit))
         return random.choices(list(fit), weights=list(fit.values()))[0]  # noqa: S311 - traffic
@@ -124,7 +142,7 @@ class Directory:
         if deployment is not None:
             return deployment
         shown = name if len(name) <= 100 else name[:100] + "…"
-        known = ", ".join(deployment.name for deployment in self.deployments)
+        known = ", ".join(each.name for each in self.deployments if route.permits(each))
         remedy = (
             f"This server has: {known}. To accept the name, add it to the aliases of a "
             f'[[deployment]]: aliases = ["{shown}"].'

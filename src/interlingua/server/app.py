@@ -15,7 +15,7 @@ from interlingua.telemetry import Telemetry
 
 from . import ops
 from .asgi import Receive, Scope, Send
-from .auth import Keys
+from .auth import Authenticator, Keys, Tokens
 from .endpoint import Endpoint
 from .exchange import ClientGone, Exchange
 from .routes import DialectName, dialect_of, match
@@ -29,9 +29,16 @@ class App:
     """The server as an ASGI 3 application. ``gateway`` is opened and closed by its lifespan."""
 
     def __init__(self, gateway: Gateway, config: Config, keys: Iterable[str]) -> None:
+        """Nothing is sent or started yet.
+
+        Raises:
+            ModuleNotFoundError: the config accepts tokens, and what checks them isn't
+                installed.
+        """
         self.gateway = gateway
+        authenticator = Authenticator(Keys(keys), _tokens(config))
         meter = Telemetry(lambda: ops.observe(gateway.deployments))
-        self._endpoint = Endpoint(gateway, Keys(keys), config.server, meter=meter)
+        self._endpoint = Endpoint(gateway, authenticator, config.server, meter=meter)
         self._dialects: dict[DialectName, ServerDialect] = {
             "azure": AzureDialect(default_policy=config.server.extra_parameters),
             "openai": OpenAIDialect(),
@@ -82,6 +89,14 @@ class App:
             return
         await self.gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _tokens(config: Config) -> Tokens | None:
+    if not config.issuer:
+        return None
+    from .tokens import IssuedTokens  # noqa: PLC0415 - an extra's libraries
+
+    return IssuedTokens(config.issuer)
 
 
 async def _fail(exchange: Exchange, dialect: ServerDialect, error: ApiError) -> None:

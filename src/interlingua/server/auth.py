@@ -1,18 +1,25 @@
-"""Who may call: keys as digests, compared in constant time.
+"""Who may call, and what: holders of a key everything, holders of a token what its roles say.
 
 Rules of this file:
 - Any valid key in ``api-key``, ``Authorization: Bearer K`` or ``Authorization: K`` suffices,
   since clients send several of them (Azure: both, with the same key).
 - What can't be a key is not even hashed, and an empty key is none.
-- No early exit: every candidate is compared with every digest.
+- No early exit: every candidate is compared with every digest, in constant time.
+- A bearer that is no key is a token or nothing; a token that isn't valid is 401, one that is
+  and doesn't permit the call 403.
 """
 
 import hashlib
 import hmac
 import re
 from collections.abc import Iterable
+from typing import Protocol
 
-from interlingua.errors import Unauthorized
+import msgspec
+
+from interlingua.config.issuers import Grant
+from interlingua.errors import Forbidden, Unauthorized
+from interlingua.types.models import Operation
 
 from .asgi import RawHeaders
 
@@ -20,6 +27,75 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,512}")
 _BEARER = re.compile(rb"\Abearer +", re.IGNORECASE)
 #: More credentials than this in one request are not looked at.
 _MOST_CANDIDATES = 8
+#: RFC 7515: header, payload, signature.
+_DOTS_IN_A_TOKEN = 2
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls, as far as it matters: what is permitted."""
+
+    grants: frozenset[Grant]
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether everything is permitted."""
+        return Grant() in self.grants
+
+    def deployments_for(self, operation: Operation) -> frozenset[str] | None:
+        """The deployments that the caller may ask for this, in lower case; ``None``: any.
+
+        Raises:
+            Forbidden: there is none.
+        """
+        fit = {g.deployment for g in self.grants if g.operation in {None, operation}}
+        if not fit:
+            raise Forbidden(f"No role of the token permits the operation {operation!r}.")
+        return None if None in fit else frozenset(name for name in fit if name is not None)
+
+    def sees(self, deployment: str) -> bool:
+        """Whether the caller may ask this deployment for anything at all."""
+        return any(g.deployment in {None, deployment.lower()} for g in self.grants)
+
+
+#: A holder of a key, or of a token that may do what a key may.
+UNLIMITED = Caller(frozenset({Grant()}))
+
+
+class Tokens(Protocol):
+    """Judges bearer tokens."""
+
+    async def check(self, token: bytes) -> Caller:
+        """Whose token it is.
+
+        Raises:
+            Unauthorized: it isn't valid.
+            Unavailable: nobody can say yet.
+        """
+        ...
+
+
+class Authenticator:
+    """Lets callers in: by key, else by token where tokens are accepted."""
+
+    def __init__(self, keys: "Keys", tokens: Tokens | None = None) -> None:
+        self._keys = keys
+        self._tokens = tokens
+
+    async def check(self, headers: RawHeaders) -> Caller:
+        """Who calls.
+
+        Raises:
+            Unauthorized: there is neither a valid key nor a valid token.
+            Unavailable: whether the token is valid can't be said yet.
+        """
+        try:
+            self._keys.check(headers)
+        except Unauthorized:
+            token = _token(headers)
+            if self._tokens is None or token is None:
+                raise
+            return await self._tokens.check(token)
+        return UNLIMITED
 
 
 class Keys:
@@ -57,3 +133,13 @@ def _candidates(headers: RawHeaders) -> list[bytes]:
         elif name == b"authorization":
             found.append(_BEARER.sub(b"", value.strip(b" \t"), count=1))
     return [key for key in found[:_MOST_CANDIDATES] if _KEY.fullmatch(key)]
+
+
+def _token(headers: RawHeaders) -> bytes | None:
+    """The first bearer that is no key by its form."""
+    for name, value in headers:
+        if name == b"authorization":
+            bearer, found = _BEARER.subn(b"", value.strip(b" \t"), count=1)
+            if found and bearer.count(b".") == _DOTS_IN_A_TOKEN:
+                return bearer
+    return None

@@ -1,8 +1,8 @@
 """The one handler of all operations: match, authenticate, read, ask the gateway, write.
 
 Rules of this file:
-- Everything but the public rows, and the documentation where it is open, needs a key, whether
-  it exists or not.
+- Everything but the public rows, and the documentation where it is open, needs a key or a
+  token, whether it exists or not.
 - A call is cancelled when its client leaves or its time is up, wherever it is.
 - Whatever fails is raised; the app turns it into the reply.
 """
@@ -22,6 +22,7 @@ from interlingua.dialects.base import Reply, ServerDialect, StreamWriter
 from interlingua.errors import (
     DeadlineExceeded,
     DeploymentNotFound,
+    Forbidden,
     MethodNotAllowed,
     NotFound,
     Unavailable,
@@ -36,7 +37,7 @@ from interlingua.types.completions import CompletionDelta
 from interlingua.types.models import ExtraParameters, Operation
 
 from . import ops, pages
-from .auth import Keys
+from .auth import UNLIMITED, Authenticator, Caller
 from .exchange import BODY_TIMEOUT_S, Exchange
 from .media import Pictured, remote_images, with_images
 from .metering import metered
@@ -75,11 +76,16 @@ class Endpoint:
     """Answers one exchange at a time, any number concurrently."""
 
     def __init__(
-        self, gateway: Gateway, keys: Keys, settings: ServerConfig, *, meter: Meter
+        self,
+        gateway: Gateway,
+        authenticator: Authenticator,
+        settings: ServerConfig,
+        *,
+        meter: Meter,
     ) -> None:
         self.gateway = gateway
         self.draining = False
-        self._keys = keys
+        self._authenticator = authenticator
         self._settings = settings
         self._meter = meter
         self._documented = settings.is_local if settings.docs is None else settings.docs
@@ -115,34 +121,49 @@ class Endpoint:
         operation = found.row.operation if found is not None else None
         if operation is not None:
             with metered(self._meter.call(operation)) as meter:
-                await self._answer_call(exchange, dialect, self._admit(exchange, found), meter)
+                admitted, caller = await self._admit(exchange, found)
+                route = Route(
+                    operation=operation,
+                    endpoint=admitted.endpoint,
+                    deployment=admitted.deployment,
+                    header_deployment=exchange.headers.get("azureml-model-deployment") or None,
+                    openai=admitted.row.openai,
+                    permitted=caller.deployments_for(operation),
+                )
+                await self._answer_call(exchange, dialect, route, meter)
             return
-        admitted = self._admit(exchange, found)
+        admitted, caller = await self._admit(exchange, found)
         match admitted.row.resource:
             case "metrics":
+                if not caller.unlimited:
+                    raise Forbidden("No role of the token permits everything, as /metrics needs.")
                 kind, page = self._meter.page()
                 await exchange.reply(200, {"content-type": kind}, page)
             case "docs":
                 await exchange.reply(200, *pages.docs())
             case _:
-                await self._answer_about_itself(exchange, admitted)
+                await self._answer_about_itself(exchange, admitted, caller)
 
-    def _admit(self, exchange: Exchange, found: Match | None) -> Match:
-        """What was found, if it is there for this caller."""
+    async def _admit(self, exchange: Exchange, found: Match | None) -> tuple[Match, Caller]:
+        """What was found, if it is there for this caller, and who that is."""
         if found is not None and found.row.documentation and not self._documented:
             found = None
+        caller = UNLIMITED
         if found is None or not (found.row.public or found.row.documentation):
-            self._keys.check(exchange.raw_headers)
+            caller = await self._authenticator.check(exchange.raw_headers)
         if found is None:
             raise NotFound(f"Resource not found: {exchange.method} {exchange.path[:200]}")
         if exchange.method != found.row.method:
             raise MethodNotAllowed(
                 f"Method not allowed: {exchange.method[:20]}. This path takes {found.row.method}."
             )
-        return found
+        return found, caller
 
-    async def _answer_about_itself(self, exchange: Exchange, found: Match) -> None:
-        deployments = self.gateway.deployments
+    async def _answer_about_itself(self, exchange: Exchange, found: Match, caller: Caller) -> None:
+        everything = self.gateway.deployments
+        deployments = [each for each in everything if caller.sees(each.name)]
+        if everything and not deployments:
+            raise Forbidden("No role of the token permits anything here.")
         status, body = 200, ops.LIVE
         match found.row.resource:
             case "healthy":
@@ -154,7 +175,7 @@ class Endpoint:
             case "models":
                 body = ops.list_models(deployments, self._started)
             case "model":
-                body = ops.show_model(self.gateway.directory, found.model or "", self._started)
+                body = ops.show_model(deployments, found.model or "", self._started)
             case "catalog":
                 body = ops.list_catalog(deployments)
             case "openapi":
@@ -164,14 +185,12 @@ class Endpoint:
         await exchange.reply(status, _JSON, body)
 
     async def _answer_call(
-        self, exchange: Exchange, dialect: ServerDialect, found: Match, meter: CallMeter
+        self, exchange: Exchange, dialect: ServerDialect, route: Route, meter: CallMeter
     ) -> None:
-        operation = found.row.operation
-        assert operation is not None
         if self.draining:
             raise Unavailable("The server is stopping. Try again.")
         deadline = asyncio.get_running_loop().time() + self._settings.call_timeout_s
-        body = await self._read_body(exchange) if found.row.method == "POST" else b""
+        body = await self._read_body(exchange) if exchange.method == "POST" else b""
         http = HttpCall(
             method=exchange.method,
             path=exchange.path,
@@ -183,13 +202,7 @@ class Endpoint:
             exchange=exchange,
             dialect=dialect,
             http=http,
-            route=Route(
-                operation=operation,
-                endpoint=found.endpoint,
-                deployment=found.deployment,
-                header_deployment=exchange.headers.get("azureml-model-deployment") or None,
-                openai=found.row.openai,
-            ),
+            route=route,
             policy=dialect.read_policy(http),
             context=CallContext(id=exchange.id, deadline=deadline),
             meter=meter,
@@ -197,7 +210,7 @@ class Endpoint:
         clock = asyncio.timeout_at(deadline)
         try:
             async with exchange.cancelled_when_gone(), clock:
-                await self._operations[operation](call)
+                await self._operations[route.operation](call)
         except TimeoutError as error:
             if not clock.expired():
                 raise

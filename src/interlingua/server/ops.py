@@ -1,14 +1,13 @@
 """What the server says about itself: its health, and what it serves."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, get_args, runtime_checkable
 
 import msgspec
 
 from interlingua.errors import NotFound
 from interlingua.gateway.deployments import Deployment, State
-from interlingua.gateway.directory import Directory
 from interlingua.telemetry import Observed
 
 #: Azure: a managed endpoint's scoring container answers this at ``GET /``.
@@ -92,18 +91,18 @@ def list_models(deployments: Iterable[Deployment], created: int) -> bytes:
     return msgspec.json.encode(_ModelList([_model(d, created) for d in deployments]))
 
 
-def show_model(directory: Directory, name: str, created: int) -> bytes:
+def show_model(deployments: Sequence[Deployment], name: str, created: int) -> bytes:
     """The body of ``GET /v1/models/{model}``.
 
     Raises:
         NotFound: no deployment has that name.
     """
     wanted = name.lower()
-    for deployment in directory.deployments:
+    for deployment in deployments:
         names = (deployment.name, *deployment.aliases, *deployment.also_known_as)
         if {wanted, wanted.rpartition("/")[2]} & {known.lower() for known in names}:
             return msgspec.json.encode(_model(deployment, created))
-    known_names = ", ".join(deployment.name for deployment in directory.deployments)
+    known_names = ", ".join(deployment.name for deployment in deployments)
     raise NotFound(f"The model {name[:100]!r} was not found. This server has: {known_names}.")
 
 
