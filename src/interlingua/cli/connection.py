@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     api_version: str | None = None
     timeout_s: float = 600.0
+    ca: str | None = None
 
     def access(self) -> "Access":
         from interlingua.sdk.environment import access
@@ -31,14 +33,20 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     def open(self) -> "Client":
         """A client of the endpoint; the caller closes it."""
         from interlingua.sdk.client import Client
+        from interlingua.sdk.trust import context_for
+
+        from .keys import kept_key
 
         access = self.access()
+        named = Path(self.ca).expanduser() if self.ca else None
+        kept_ca = kept_key().with_name("tls") / "ca.pem"
         return Client(
             access.endpoint,
             access.key,
             model=self.model,
             api_version=self.api_version,
             timeout_s=self.timeout_s,
+            tls=context_for(access.endpoint, named, kept_ca=kept_ca),
         )
 
 
@@ -71,6 +79,11 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
         metavar="SECONDS",
         help="The longest silence to bear.",
     )
+    @click.option(
+        "--ca",
+        metavar="FILE",
+        help="Whom alone to trust (PEM). Else SSL_CERT_FILE, the system, this machine's server.",
+    )
     @wraps(command)
     def connected(
         *arguments: object,
@@ -79,6 +92,7 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
         model: str | None,
         api_version: str | None,
         timeout_s: float,
+        ca: str | None,
         **options: object,
     ) -> None:
         connection = Connection(
@@ -87,6 +101,7 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
             model=model,
             api_version=api_version,
             timeout_s=timeout_s,
+            ca=ca,
         )
         command(*arguments, connection=connection, **options)
 

@@ -1,5 +1,6 @@
 """The synchronous client: one endpoint over HTTP/1.1, answers as the project's own types."""
 
+import ssl
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,6 +17,7 @@ from interlingua.types.models import ModelInfo
 
 from .core import Core, Feed, ServedModel
 from .environment import is_loopback
+from .trust import distrusts
 
 Delta = TypeVar("Delta")
 
@@ -43,8 +45,10 @@ class Client:
         model: str | None = None,
         api_version: str | None = None,
         timeout_s: float = 600.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Nothing is sent yet.
+        """Nothing is sent yet. ``tls`` says whom to trust, where that isn't the system's
+        choice (:func:`interlingua.sdk.trust.context_for`).
 
         Raises:
             ConfigError: the endpoint is no URL, or the key can't be sent in a header.
@@ -59,6 +63,7 @@ class Client:
             limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S),
             # A proxy of the environment is for the world outside, not for this machine.
             trust_env=not is_loopback(endpoint),
+            verify=tls or True,
         )
 
     def __enter__(self) -> Self:
@@ -130,6 +135,11 @@ class Client:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             hint = ": `interlingua serve` starts a server here" if is_loopback(origin) else ""
+            if distrusts(error):
+                raise Unavailable(
+                    f"the certificate of {origin} isn't trusted ({error}): name the file of the "
+                    "authority that signed it with --ca or in SSL_CERT_FILE"
+                ) from error
             raise Unavailable(f"nothing answers at {origin} ({error}){hint}") from error
         except httpx2.TimeoutException as error:
             raise DeadlineExceeded(f"{origin} stayed silent for too long") from error
