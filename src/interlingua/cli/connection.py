@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from interlingua.sdk.environment import Access
 
 
+_timeout = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest silence to bear.",
+)
+_ca = click.option(
+    "--ca",
+    metavar="FILE",
+    help="Whom alone to trust (PEM). Else SSL_CERT_FILE, the system, this machine's server.",
+)
+
+
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says of the endpoint; ``None``: it says nothing."""
 
@@ -70,20 +86,8 @@ def connects(command: Callable[..., None]) -> Callable[..., None]:
         help="The deployment to ask; else the endpoint's first that can.",
     )
     @click.option("--api-version", metavar="VERSION", help="The api-version to send.")
-    @click.option(
-        "--timeout",
-        "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
-        default=600.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="The longest silence to bear.",
-    )
-    @click.option(
-        "--ca",
-        metavar="FILE",
-        help="Whom alone to trust (PEM). Else SSL_CERT_FILE, the system, this machine's server.",
-    )
+    @_timeout
+    @_ca
     @wraps(command)
     def connected(
         *arguments: object,
