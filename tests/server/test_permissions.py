@@ -116,6 +116,12 @@ async def test_lists_name_what_the_caller_may_use(issuer: Issuer) -> None:
     assert await seen("Unheard.Of") == (403, 403, 403)
 
 
+async def test_metrics_are_for_those_who_may_do_everything(issuer: Issuer) -> None:
+    for role, status in (("Admin", 200), ("Chat", 403), ("Unheard.Of", 403)):
+        async with holder(issuer, role) as client:
+            assert (await client.get("/metrics")).status_code == status
+
+
 async def test_names_that_are_not_there_tell_nothing_of_other_deployments(issuer: Issuer) -> None:
     async with holder(issuer, "Second") as client:
         unknown = await client.post("/chat/completions", json={**CHAT, "model": "nobody"})
