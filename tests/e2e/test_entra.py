@@ -3,15 +3,17 @@
 import contextlib
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import msgspec
 import pytest
 
-from ..support.issuer import IDENTITY_HEADER, TENANT, Issuer, rsa_key
+from ..support.issuer import AUDIENCE, IDENTITY_HEADER, TENANT, Issuer, rsa_key
 
 CONFIG = """
 [server]
@@ -205,3 +207,29 @@ def test_a_role_of_one_deployment_gets_that_one(service: Service, issuer: Issuer
 def test_where_tokens_are_accepted_no_key_is_made(service: Service) -> None:
     assert service.key_file is None
     assert not (Path(service.ca_file).parents[1] / "key").exists()
+
+
+def test_the_command_line_takes_a_token_where_it_takes_a_key(
+    service: Service, issuer: Issuer
+) -> None:
+    token = issuer.entra(aud="https://ml.azure.com", roles=["Chat.User"])
+    command = [sys.executable, "-m", "interlingua", "chat", "--endpoint", service.url]
+    done = subprocess.run(
+        [*command, "--ca", service.ca_file, "--key", token, "hello you"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "hello you\n"
+
+
+def test_a_long_token_is_read_and_a_longer_one_refused_over_the_wire(
+    service: Service, issuer: Issuer
+) -> None:
+    trust = ssl.create_default_context(cafile=service.ca_file)
+    with httpx2.Client(trust_env=False, verify=trust) as client:
+        for padding, status in ((11_000, 200), (20_000, 401)):
+            token = issuer.entra(aud=AUDIENCE, roles=["Chat.User"], padding="x" * padding)
+            headers = {"authorization": f"Bearer {token}"}
+            assert client.get(f"{service.url}/info", headers=headers).status_code == status

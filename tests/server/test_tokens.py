@@ -1,5 +1,6 @@
 """Bearer tokens against a real issuer on this machine: what is valid, and every forgery."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -407,6 +408,24 @@ async def test_the_keys_address_can_be_given(issuer: Issuer) -> None:
     tokens = tokens_of(issuer, issuer="https://login.example", jwks_url=f"{issuer.url}/keys")
     assert await caller_of(tokens, issuer.token(iss="https://login.example"))
     assert issuer.asked == ["/keys"]
+
+
+@pytest.mark.parametrize("path", ["/keys/", "/keys?p=b2c_1_sign_in", "/a%2Fb"])
+async def test_the_keys_address_is_asked_for_as_it_is_written(issuer: Issuer, path: str) -> None:
+    body = json.dumps({"keys": issuer.keys}).encode()
+    issuer.replies |= {"/keys/": (200, {}, body), "/a%2Fb": (200, {}, body)}
+    tokens = tokens_of(issuer, jwks_url=f"{issuer.url}{path}")
+    assert await caller_of(tokens, issuer.token())
+    assert issuer.asked == [path]
+
+
+async def test_many_that_come_at_once_cause_one_fetch(issuer: Issuer) -> None:
+    tokens = tokens_of(issuer)
+    good, bad = issuer.token().encode(), issuer.token(header={"kid": "unheard-of"}).encode()
+    calls = [tokens.check(each) for each in (good, bad) * 10]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(result, Caller) for result in results] == [True, False] * 10
+    assert issuer.asked.count("/keys") == 1
 
 
 async def test_only_keys_that_are_safe_to_use_are_used(issuer: Issuer) -> None:

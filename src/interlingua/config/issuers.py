@@ -96,7 +96,7 @@ def read_grant(text: str) -> Grant:
 
 
 def check_url(url: str, setting: str) -> str:
-    """The URL, where keys may be fetched from it.
+    """The URL of an issuer, or of its keys, where these may be fetched from it.
 
     Raises:
         ConfigError: it is no URL, or could be read and changed on its way.
@@ -104,12 +104,18 @@ def check_url(url: str, setting: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host = ""
-    plain = bool(host) and not (parts.username or parts.query or parts.fragment)
+    except ValueError as error:
+        raise _unsafe(url, setting) from error
+    # Azure AD B2C names a policy in the query of its keys' address.
+    queried = bool(parts.query) and not setting.startswith("jwks")
+    plain = bool(host) and not (parts.username or parts.fragment or queried)
     if plain and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
         return url
-    raise ConfigError(
+    raise _unsafe(url, setting)
+
+
+def _unsafe(url: str, setting: str) -> ConfigError:
+    return ConfigError(
         f"{setting}: {url[:200]!r} is not an https URL without credentials and query (http only "
         "to this machine)"
     )

@@ -12,6 +12,7 @@ Rules of this file:
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 import msgspec
@@ -83,7 +84,9 @@ class SigningKeys:
         Raises:
             Unavailable: the issuer's keys were never to be had so far.
         """
-        if self._due(kid):
+        # Only who needs what is being fetched waits for it.
+        waits = kid not in self._keys if self._lock.locked() else self._due(kid)
+        if waits:
             async with self._lock:
                 if self._due(kid):
                     await self._refresh()
@@ -126,7 +129,7 @@ class SigningKeys:
         except msgspec.DecodeError as error:
             raise _FetchError(f"{url} is no OpenID configuration") from error
         if found.issuer != self._issuer.names[0]:
-            raise _FetchError(f"{url} is the configuration of another issuer")
+            raise _FetchError(f"{url} is the configuration of {found.issuer[:200]!r}")
         if url.startswith("https:") and not found.jwks_uri.startswith("https:"):
             raise _FetchError(f"{url} names keys that don't come over https")
         return check_url(found.jwks_uri, "jwks_uri")
@@ -138,9 +141,11 @@ async def _get(url: str) -> bytes:
     Raises:
         ApiError: nothing answers, or not properly.
     """
-    transport = HttpTransport(url, fresh_connections=True)
+    parts = urlsplit(url)
+    path = urlunsplit(("", "", parts.path, parts.query, ""))
+    transport = HttpTransport(f"{parts.scheme}://{parts.netloc}", fresh_connections=True)
     try:
-        call = HttpCall(method="GET", path="", headers={"accept": "application/json"})
+        call = HttpCall(method="GET", path=path, headers={"accept": "application/json"})
         async with transport.send(call) as reply:
             if reply.status != 200:
                 raise _FetchError(f"{url} answers with status {reply.status}")
