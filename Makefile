@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := server,llamacpp,onnx
+EXTRAS := server,llamacpp,onnx,tls,entra
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 PULL := $(BIN)/interlingua models pull --defaults
 ARGS ?=
