@@ -1,8 +1,11 @@
 """What a chat request may say, and what is said of one that may not."""
 
+import json
+
 import pytest
 from msgspec import UNSET
 
+from interlingua.dialects.base import Target
 from interlingua.errors import (
     InvalidPolicy,
     InvalidValue,
@@ -252,3 +255,22 @@ def test_a_schema_too_large_or_too_deep_is_refused() -> None:
                 call({**HI, "tools": [{"function": {"name": "f", "parameters": schema}}]})
             )
         assert caught.value.param == "tools[0].function.parameters"
+
+
+def test_a_client_writes_the_limit_as_the_caller_spelled_it_or_the_provider_calls_it() -> None:
+    request = OPENAI.read_chat(call({**HI, "max_completion_tokens": 5}))
+    assert request.max_tokens == 5
+    target = Target(model="m")
+    body = json.loads(OPENAI.write_chat_call(request, target).body)
+    assert body["max_completion_tokens"] == 5
+    assert "max_tokens" not in body
+    renaming = Target(model="m", renames={"max_completion_tokens": "max_tokens"})
+    assert json.loads(OPENAI.write_chat_call(request, renaming).body)["max_tokens"] == 5
+
+
+def test_a_limit_that_is_null_keeps_its_name() -> None:
+    request = OPENAI.read_chat(call({**HI, "max_completion_tokens": None}))
+    assert json.loads(OPENAI.write_chat_call(request, Target()).body) == {
+        **HI,
+        "max_completion_tokens": None,
+    }

@@ -100,6 +100,7 @@ def test_every_known_parameter_has_a_value_here() -> None:
         assert {name for name, _ in given_parameters(request)} == set(values)
         assert set(kind.__struct_fields__) - set(values) <= {
             "messages", "prompts", "inputs", "model", "stream", "include_usage", "extra",
+            "limit_name",
         }  # fmt: skip
 
 
@@ -294,3 +295,43 @@ def test_refusals_never_repeat_a_long_value() -> None:
         negotiate(request, ENGINE, None)
     assert isinstance(caught.value, CallerError)
     assert caught.value.value is None
+
+
+RENAMING = Capabilities(passes_through=True, renames={"max_tokens": "max_completion_tokens"})
+
+
+def test_what_the_provider_calls_otherwise_is_told() -> None:
+    request = ChatRequest(messages=HELLO, max_tokens=5, temperature=0.5)
+    settled, changes = negotiate(request, RENAMING, None)
+    assert settled == request
+    assert changes.header() == 'renamed=("max_tokens";to="max_completion_tokens")'
+
+
+def test_a_name_that_the_caller_chose_right_is_no_change() -> None:
+    request = ChatRequest(messages=HELLO, max_tokens=5, limit_name="max_completion_tokens")
+    assert negotiate(request, RENAMING, None)[1].header() is None
+    back = Capabilities(passes_through=True, renames={"max_completion_tokens": "max_tokens"})
+    changes = negotiate(request, back, None)[1]
+    assert changes.renamed == (("max_completion_tokens", "max_tokens"),)
+    assert negotiate(ChatRequest(messages=HELLO, max_tokens=5), back, None)[1].header() is None
+
+
+def test_a_rename_is_told_only_where_the_parameter_is_given_and_beside_what_was_dropped() -> None:
+    assert negotiate(ChatRequest(messages=HELLO), RENAMING, None)[1].header() is None
+    request = ChatRequest(messages=HELLO, max_tokens=5, extra={"foo": 1})
+    changes = negotiate(request, RENAMING, "drop")[1]
+    assert changes.header() == (
+        'dropped=("foo"), renamed=("max_tokens";to="max_completion_tokens")'
+    )
+
+
+def test_a_parameter_may_not_be_given_by_both_of_its_names() -> None:
+    request = ChatRequest(messages=HELLO, max_tokens=5, extra={"max_completion_tokens": 6})
+    with pytest.raises(InvalidValue) as caught:
+        negotiate(request, RENAMING, "pass-through")
+    assert caught.value.location == ("body", "max_completion_tokens")
+
+
+def test_names_of_text_completions_stay_as_they_are() -> None:
+    request = CompletionRequest(prompts=("a",), max_tokens=5)
+    assert negotiate(request, RENAMING, None)[1].header() is None

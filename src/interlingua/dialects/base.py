@@ -109,12 +109,15 @@ class ServerDialect(Protocol):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a client dialect's calls go. ``headers`` carry the credentials."""
+    """Where a client dialect's calls go. ``headers`` carry the credentials; ``renames`` are
+    its own names of a chat's parameters.
+    """
 
     base_path: str = ""
     model: str | None = None
     api_version: str | None = None
     headers: Mapping[str, str] = {}
+    renames: Mapping[str, str] = {}
 
 
 class ClientDialect(Protocol):

@@ -132,6 +132,9 @@ def read_chat(body: ChatBody, extra: Mapping[str, object]) -> ChatRequest:
 def write_chat(request: ChatRequest, model: str | None) -> dict[str, Any]:
     """The body's fields; ``model`` replaces the request's own."""
     fields = write_sampling(request, model)
+    spelled = fields.pop("limit_name")
+    if "max_tokens" in fields:
+        fields[spelled] = fields.pop("max_tokens")
     fields["messages"] = [write_message(message) for message in request.messages]
     if request.tools:
         fields["tools"] = [_write_tool(tool) for tool in request.tools]

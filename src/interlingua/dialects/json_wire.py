@@ -114,6 +114,7 @@ class JsonWire:
 
     def write_chat_call(self, request: ChatRequest, target: Target) -> HttpCall:
         fields = chat_wire.write_chat(request, target.model)
+        fields = {target.renames.get(name, name): value for name, value in fields.items()}
         self._ask_for_usage(fields, request)
         return self._post("/chat/completions", fields, self._style.chat.known, target)
 

@@ -47,6 +47,8 @@ def read_sampling(body: SamplingBody) -> dict[str, Any]:
     longest = fields.pop("max_completion_tokens", UNSET)
     if longest is not UNSET:
         fields["max_tokens"] = _one_of(body.max_tokens, longest)
+        if body.max_tokens is UNSET:
+            fields["limit_name"] = "max_completion_tokens"
     return fields
 
 

@@ -7,7 +7,7 @@ Rules of this file:
 - Unknown names are judged first, then values, the first found.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from interlingua.errors import (
     ExtraForbidden,
+    InvalidValue,
     Location,
     ParameterNotSupported,
     UnknownParameters,
@@ -41,7 +42,16 @@ _AnyRequest = ChatRequest | CompletionRequest | EmbeddingsRequest | ImageEmbeddi
 
 #: Fields that are not parameters a model honours or not: what is asked, and of whom.
 _NOT_PARAMETERS = frozenset(
-    {"messages", "prompts", "inputs", "model", "stream", "include_usage", "extra"}
+    {
+        "messages",
+        "prompts",
+        "inputs",
+        "model",
+        "stream",
+        "include_usage",
+        "extra",
+        "limit_name",
+    }
 )
 
 #: Values that ask for nothing: they are honoured by whoever doesn't know the parameter.
@@ -73,6 +83,7 @@ def negotiate(
         UnknownParameters: unknown names under ``error``.
         ExtraForbidden: a name passed to an engine that doesn't list it.
         ParameterNotSupported: a known parameter, or its value, that the model can't honour.
+        InvalidValue: a parameter is given twice, once by the provider's own name for it.
     """
     passes_through = bool(can.passes_through)
     if policy is None:
@@ -84,6 +95,8 @@ def negotiate(
         _refuse_unsupported(name, value, can)
     for check in _CHECKS[type(request)]:
         check(request, can)
+    if can.renames and isinstance(request, ChatRequest):
+        changes = msgspec.structs.replace(changes, renamed=_renamed(request, can.renames))
     return request, changes
 
 
@@ -96,6 +109,23 @@ def given(request: _AnyRequest) -> Iterator[tuple[str, object]]:
         if value is UNSET or value == () or (value is None and field != "max_tokens"):
             continue
         yield field, value
+
+
+def _renamed(request: ChatRequest, renames: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What the provider's dialect will call otherwise than the caller did."""
+    names = [request.limit_name if name == "max_tokens" else name for name, _ in given(request)]
+    renamed = []
+    for name in (*names, *request.extra):
+        new = renames.get(name, name)
+        if new == name:
+            continue
+        if new in request.extra or new in names:
+            raise InvalidValue(
+                f"{name} and {new} are the same parameter of this model: give one of them.",
+                location=("body", new),
+            )
+        renamed.append((name, new))
+    return tuple(renamed)
 
 
 def _settle_extra(

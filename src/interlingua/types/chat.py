@@ -161,6 +161,9 @@ class ChatRequest(Sampling, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
     audio: Mapping[str, object] | None = None
+    #: How the caller spelled ``max_tokens``: OpenAI has two names of it, and a provider may
+    #: know only one.
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):

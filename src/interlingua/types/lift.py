@@ -25,7 +25,9 @@ _OTHER_KINDS: dict[str, object] = {
     "user": str | None,
 }
 #: Fields that no extra parameter stands for.
-_NOT_PARAMETERS = frozenset({"messages", "prompts", "inputs", "extra", "include_usage"})
+_NOT_PARAMETERS = frozenset(
+    {"messages", "prompts", "inputs", "extra", "include_usage", "limit_name"}
+)
 
 
 def lift(request: Request, name: str, value: object) -> Request:

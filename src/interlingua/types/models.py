@@ -51,6 +51,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     #: Whether the model thinks aloud in ``<think>``.
     reasoning: bool | None = None
+    #: A provider's own names of known parameters of a chat, as in
+    #: ``{ max_tokens = "max_completion_tokens" }``.
+    renames: dict[str, str] | None = None
 
 
 def merge(*layers: Capabilities) -> Capabilities:
