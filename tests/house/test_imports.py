@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+from interlingua.backends.providers.registry import rows
+
 #: They compute, and do nothing else: no clock, no environment, no event loop, no chance.
 PURE = ("types/", "dialects/", "sse.py", "http.py", "errors.py", "gateway/negotiate.py")
 IMPURE = {"asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "time"}
@@ -67,6 +69,18 @@ def test_no_code_asks_which_engine_it_is_but_the_engine_itself(
         for path, tree in modules.items()
         for name in _compared(tree)
         if name in own and not path.as_posix().startswith(own[name])
+    }
+    assert asked == set()
+
+
+def test_no_code_asks_which_provider_it_is(modules: dict[Path, ast.Module]) -> None:
+    # Two rows are named as the dialect that they speak, and routes tell dialects apart.
+    names = {row.name for row in rows()} - {row.dialect for row in rows()}
+    asked = {
+        (str(path), name)
+        for path, tree in modules.items()
+        for name in _compared(tree)
+        if name in names
     }
     assert asked == set()
 

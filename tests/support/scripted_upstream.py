@@ -276,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
             if reply.end == "silent":
                 self._hold()
             return
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)
         named = {"content-type": reply.content_type, **reply.headers}
         for name, value in {**named, "transfer-encoding": "chunked"}.items():
             self.send_header(name, value)

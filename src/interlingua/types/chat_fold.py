@@ -1,4 +1,4 @@
-"""Deltas → a whole answer: a unary reply is the fold of a stream, so the two can't differ."""
+"""Deltas ↔ a whole answer: a unary reply is the fold of a stream, so the two can't differ."""
 
 from collections.abc import AsyncIterable
 
@@ -149,3 +149,37 @@ class _TextChoice:
             finish_reason=self._finish_reason,
             logprobs=tuple(self._logprobs),
         )
+
+
+def unfold_chat(completion: ChatCompletion) -> tuple[ChatDelta, ...]:
+    """The deltas that make this answer: one a choice, then the usage."""
+    deltas = [
+        ChatDelta(
+            index=choice.index,
+            text=choice.text or "",
+            reasoning=choice.reasoning or "",
+            refusal=choice.refusal or "",
+            tool_calls=tuple(
+                ToolCallDelta(index=place, id=call.id, name=call.name, arguments=call.arguments)
+                for place, call in enumerate(choice.tool_calls)
+            ),
+            finish_reason=choice.finish_reason,
+            logprobs=choice.logprobs,
+        )
+        for choice in completion.choices
+    ]
+    return (*deltas, ChatDelta(usage=completion.usage))
+
+
+def unfold_completion(completion: Completion) -> tuple[CompletionDelta, ...]:
+    """The deltas that make this text: one a choice, then the usage."""
+    deltas = [
+        CompletionDelta(
+            index=choice.index,
+            text=choice.text,
+            finish_reason=choice.finish_reason,
+            logprobs=choice.logprobs,
+        )
+        for choice in completion.choices
+    ]
+    return (*deltas, CompletionDelta(usage=completion.usage))

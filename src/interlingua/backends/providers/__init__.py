@@ -1,0 +1,1 @@
+"""Providers: models that somebody else serves, behind the wires that they publish."""

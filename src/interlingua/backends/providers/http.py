@@ -1,0 +1,235 @@
+"""The one upstream class: a model that somebody else serves, over HTTP.
+
+Rules of this file:
+- Address, headers and credential come from the config alone; nothing of a request reaches
+  them.
+- Chats and text completions are always asked for as streams, so that silence can be told from
+  work and leaving is noticed at once; embeddings, which have no stream, are one reply.
+- A reply that is cut, empty, stalled or malformed is an error, never an answer.
+- Every error passes :class:`~.failures.Retold` before anybody reads it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from importlib.metadata import version
+from typing import TypeVar
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from interlingua import sse
+from interlingua.backends.base import CallContext
+from interlingua.backends.transport import HttpTransport
+from interlingua.dialects.azure import AzureDialect
+from interlingua.dialects.base import ClientDialect, StreamReader, Target
+from interlingua.dialects.openai import OpenAIDialect
+from interlingua.errors import ApiError, UpstreamError
+from interlingua.http import HttpCall, HttpReply, Transport
+from interlingua.types.chat import ChatDelta, ChatRequest
+from interlingua.types.chat_fold import unfold_chat, unfold_completion
+from interlingua.types.completions import CompletionDelta, CompletionRequest
+from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
+from interlingua.types.models import ModelInfo
+
+from .failures import Retold, of_status, told_to_wait
+from .registry import ProviderModel
+
+Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
+
+_DIALECTS: Mapping[str, Callable[[], ClientDialect]] = {
+    "azure": AzureDialect,
+    "openai": OpenAIDialect,
+}
+_LONGEST_ERROR = 64 * 1024
+#: 2,048 vectors of 4,096 numbers in decimal.
+_LONGEST_REPLY = 256 * 1024 * 1024
+#: How long a stream may stay open after its end, so that its connection can be used again.
+_LINGER_S = 0.25
+
+
+class Upstream:
+    """Answers with a provider's model. Safe for concurrent calls."""
+
+    def __init__(self, model: ProviderModel, transport: Transport | None = None) -> None:
+        row = model.row
+        self.info = ModelInfo(
+            model_name=model.name,
+            model_type=model.type,
+            model_provider_name=model.publisher,
+        )
+        self.capabilities = model.capabilities
+        self.concurrency = model.concurrency
+        self._dialect = _DIALECTS[row.dialect]()
+        self._transport = transport or HttpTransport(model.base_url)
+        self._timeout_s = model.timeout_s
+        self._retold = Retold(model.key, pinned=model.model is not None)
+        #: What is added to a request so that its stream tells the usage.
+        self._usage = True if row.asks_for_usage else None
+        self._encoding = "base64" if row.vectors == "base64" else None
+        self._target = Target(
+            base_path=row.path.replace("{model}", quote(model.model or "", safe="")),
+            model=model.model,
+            api_version=model.api_version or row.api_version,
+            headers=_headers(model),
+            renames=self.capabilities.renames or {},
+        )
+
+    async def open(self) -> None:
+        """Nothing to load; connections are made by calls."""
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
+        del call
+        request = replace(request, stream=True, include_usage=self._usage)
+        wire = self._dialect.write_chat_call(request, self._target)
+        deltas = self._stream(wire, self._dialect.chat_reader(), self._whole_chat)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                yield delta
+
+    async def complete(
+        self, request: CompletionRequest, call: CallContext
+    ) -> AsyncGenerator[CompletionDelta]:
+        del call
+        request = replace(request, stream=True, include_usage=self._usage)
+        wire = self._dialect.write_completion_call(request, self._target)
+        deltas = self._stream(wire, self._dialect.completion_reader(), self._whole_completion)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                yield delta
+
+    async def embed(self, request: EmbeddingsRequest, call: CallContext) -> Embeddings:
+        del call
+        request = replace(request, encoding_format=self._encoding)
+        wire = self._dialect.write_embeddings_call(request, self._target)
+        return await self._vectors(wire, len(request.inputs))
+
+    async def embed_images(self, request: ImageEmbeddingsRequest, call: CallContext) -> Embeddings:
+        del call
+        request = replace(request, encoding_format=self._encoding)
+        wire = self._dialect.write_image_embeddings_call(request, self._target)
+        return await self._vectors(wire, len(request.inputs))
+
+    async def _vectors(self, wire: HttpCall, wanted: int) -> Embeddings:
+        """One vector an input, in full precision: encodings are the server dialect's."""
+        with self._retelling():
+            async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
+                await self._check(reply)
+                embeddings = self._dialect.read_embeddings(await _body(reply))
+            if len(embeddings.vectors) != wanted or not all(embeddings.vectors):
+                raise UpstreamError(
+                    f"The reply has {len(embeddings.vectors)} vectors for {wanted} inputs, or "
+                    "empty ones."
+                )
+            return embeddings
+
+    async def _stream(
+        self,
+        wire: HttpCall,
+        reader: StreamReader[Delta],
+        read_whole: Callable[[bytes], Sequence[Delta]],
+    ) -> AsyncGenerator[Delta]:
+        with self._retelling():
+            async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
+                await self._check(reply)
+                if _is_json(reply.headers):
+                    # It doesn't stream, or it failed with status 200.
+                    for delta in read_whole(await _body(reply)):
+                        yield delta
+                    return
+                async with aclosing(_events(reply)) as events:
+                    async for data in events:
+                        for delta in reader.read(data):
+                            yield delta
+                reader.finish()
+
+    def _whole_chat(self, body: bytes) -> Sequence[ChatDelta]:
+        return unfold_chat(self._dialect.read_chat(body))
+
+    def _whole_completion(self, body: bytes) -> Sequence[CompletionDelta]:
+        return unfold_completion(self._dialect.read_completion(body))
+
+    async def _check(self, reply: HttpReply) -> None:
+        """Raise what a reply that is no answer states."""
+        if reply.status == 200:
+            return
+        error = of_status(reply.status)
+        if error is None:
+            body = await _beginning(reply)
+            error = self._dialect.read_error(reply.status, reply.headers, body)
+        raise told_to_wait(error, reply.headers)
+
+    @contextmanager
+    def _retelling(self) -> Iterator[None]:
+        try:
+            yield
+        except ApiError as error:
+            # Without a cause: a provider's own words may hold the credential.
+            raise self._retold.tell(error) from None
+
+
+def create(model: ProviderModel) -> Upstream:
+    """The backend of a row that has no behaviour of its own."""
+    return Upstream(model)
+
+
+def _headers(model: ProviderModel) -> Mapping[str, str]:
+    # Without a name some providers' firewalls refuse the call.
+    headers = {"user-agent": f"interlingua/{version('interlingua')}"}
+    if model.key is None:
+        return headers
+    if model.row.key in {"bearer", "both"}:
+        headers["authorization"] = f"Bearer {model.key}"
+    if model.row.key in {"api-key", "both"}:
+        headers["api-key"] = model.key
+    return headers
+
+
+def _is_json(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-type", "").lower().startswith("application/json")
+
+
+async def _events(reply: HttpReply) -> AsyncGenerator[bytes]:
+    """The data of the stream's events before ``[DONE]``, or before its end."""
+    decoder = sse.Decoder()
+    async for chunk in reply.chunks:
+        for data in decoder.feed(chunk):
+            if data.strip() == b"[DONE]":
+                await _drain(reply.chunks)
+                return
+            yield data
+    for data in decoder.finish():
+        yield data
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read a stream that is over to its end, so that its connection can be used again."""
+    with suppress(TimeoutError, ApiError):
+        async with asyncio.timeout(_LINGER_S):
+            async for _ in chunks:
+                pass
+
+
+async def _beginning(reply: HttpReply) -> bytes:
+    """As much of an error's body as is looked at; it may break off."""
+    body = b""
+    with suppress(ApiError):
+        async for chunk in reply.chunks:
+            body += chunk
+            if len(body) > _LONGEST_ERROR:
+                break
+    return body
+
+
+async def _body(reply: HttpReply) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for chunk in reply.chunks:
+        pieces.append(chunk)
+        size += len(chunk)
+        if size > _LONGEST_REPLY:
+            raise UpstreamError(f"The reply is longer than {_LONGEST_REPLY} bytes.")
+    return b"".join(pieces)

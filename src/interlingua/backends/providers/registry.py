@@ -1,0 +1,118 @@
+"""The providers that a deployment may name, as data, and what one is asked to serve.
+
+Rules of this file:
+- A row is data, and behaviour is a file: nothing asks which provider it is.
+- A row states what the provider documents; its ``source`` says where.
+- What a deployment can honour: dialect's default < row < config.
+"""
+
+import difflib
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from interlingua.types.models import Capabilities, ModelType, Operation, merge
+
+_FILE = Path(__file__).with_name("registry.toml")
+_PLACE = "{model}"
+
+#: What holds where neither row nor config say otherwise: a provider judges for itself.
+_ANY = Capabilities(
+    extensions=frozenset(),
+    passes_through=True,
+    modalities=frozenset({"text", "image", "audio"}),
+    image_text=True,
+)
+_BY_DIALECT = {
+    # Azure: ChatCompletionsOptions knows max_tokens alone.
+    "azure": Capabilities(renames={"max_completion_tokens": "max_tokens"}),
+    "openai": Capabilities(),
+}
+_OPERATIONS: dict[ModelType, frozenset[Operation]] = {
+    "chat-completion": frozenset({"chat_completions"}),
+    "text-generation": frozenset({"completions"}),
+    "embedding": frozenset({"embeddings"}),
+    "image-embedding": frozenset({"image_embeddings"}),
+}
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One provider: where it answers, in which dialect, and its quirks."""
+
+    name: str
+    #: What ``/info`` says of a model's publisher unless the config does.
+    title: str
+    dialect: Literal["azure", "openai"]
+    #: ``None``: only the config can know it.
+    base_url: str | None = None
+    #: What stands between ``base_url`` and the operation; may hold ``{model}``.
+    path: str = ""
+    #: The headers that carry the key.
+    key: Literal["bearer", "api-key", "both"] = "bearer"
+    needs_key: bool = True
+    api_version: str | None = None
+    #: Whether a stream's usage must be asked for with ``stream_options``.
+    asks_for_usage: bool = True
+    #: Whether its chat models continue texts, too.
+    completes: bool = False
+    #: The encoding in which vectors are asked for; ``float`` asks for nothing.
+    vectors: Literal["float", "base64"] = "float"
+    capabilities: Capabilities = Capabilities()
+    #: The document that says so.
+    source: str
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the address holds the model, which then only the config may name."""
+        return _PLACE in self.path
+
+
+class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that a provider serves, under a deployment's name and limits."""
+
+    #: The deployment's name: what replies call the model.
+    name: str
+    row: Row
+    base_url: str
+    #: The provider's name for it; ``None``: the caller's goes on.
+    model: str | None = None
+    key: str | None = None
+    api_version: str | None = None
+    type: ModelType = "chat-completion"
+    publisher: str
+    #: The longest silence.
+    timeout_s: float = 120.0
+    concurrency: int = 256
+    #: The config's statements, merged over the row's.
+    stated: Capabilities = Capabilities()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        operations = _OPERATIONS[self.type]
+        if self.row.completes and self.type == "chat-completion":
+            operations |= {"completions"}
+        can = Capabilities(operations=operations)
+        row = self.row
+        return merge(_ANY, can, _BY_DIALECT[row.dialect], row.capabilities, self.stated)
+
+
+class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    row: tuple[Row, ...]
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Every row, by name."""
+    return msgspec.toml.decode(_FILE.read_bytes(), type=_Registry).row
+
+
+def find(name: str) -> Row | None:
+    """The row of that name; ``None``: there is none."""
+    return next((row for row in rows() if row.name == name), None)
+
+
+def suggest(name: str) -> tuple[str, ...]:
+    """The nearest names that there are."""
+    return tuple(difflib.get_close_matches(name.lower(), [row.name for row in rows()], n=3))
