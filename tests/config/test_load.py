@@ -9,6 +9,7 @@ import pytest
 from interlingua.config.load import child_environment, data_dir, load, server_keys
 from interlingua.errors import ConfigError
 
+PROVIDER = '[[deployment]]\nname = "gpt"\nprovider = "openai"\n'
 DEPLOYMENT = '[[deployment]]\nname = "phi"\nmodel = "echo"\n'
 
 
@@ -94,7 +95,7 @@ def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         ("[server]\nport = 70000\n" + DEPLOYMENT, "server.port: expected `int` <= 65535"),
         ("server = 1\n", "server: expected `object`, got `int`"),
         ("[[deployment]]\nname = 'a b'\nmodel = 'x'\n", "deployment[0].name"),
-        ("[[deployment]]\nname = 'a'\n", "missing required field `model`"),
+        ("[[deployment]]\nname = 'a'\n", 'deployment "a": it has no model: name a card'),
         (
             '[server]\nkeys = ["plain-secret"]\n' + DEPLOYMENT,
             'Put it into an environment variable and name that: keys = ["${INTERLINGUA_API_KEY}"]',
@@ -126,6 +127,21 @@ def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
             'endpoint "Phi": the name is taken',
         ),
         (
+            PROVIDER + 'key = "sk-plain"\n',
+            'Put it into an environment variable and name that: key = "${PROVIDER_KEY}"',
+        ),
+        (PROVIDER + 'key = "${NOT_THERE}"\n', "the environment variable NOT_THERE isn't set"),
+        (PROVIDER + 'base_url = "${HOME}"\n', "deployment.base_url: '${HOME}' is not replaced"),
+        (PROVIDER + 'base_url = "api.example.com/v1"\n', "base_url: 'api.example.com/v1' is no"),
+        (PROVIDER + 'base_url = "http://[::1/v1"\n', "is no address"),
+        (PROVIDER + 'base_url = "file:///etc/passwd"\n', "is no address"),
+        (PROVIDER + 'base_url = "http://u:p@h/v1"\n', "base_url: it is a plain address"),
+        (PROVIDER + 'base_url = "http://h/v1?key=1"\n', "base_url: it is a plain address"),
+        (PROVIDER + "context_length = 4096\n", "context_length: it is for a model that runs here"),
+        (DEPLOYMENT + "timeout_s = 5\n", "timeout_s: it is for a model elsewhere"),
+        (DEPLOYMENT + 'key = "${HOME}"\n', "key: it is for a model elsewhere"),
+        (PROVIDER + 'type = "chat"\n', "deployment[0].type: invalid enum value 'chat'"),
+        (
             '[server]\nhost = "0.0.0.0"\n' + DEPLOYMENT,
             "server.host: '0.0.0.0' can be reached from other machines, so keys must be set",
         ),
@@ -135,6 +151,18 @@ def test_a_mistake_is_told_with_its_place_and_remedy(text: str, expected: str) -
     message = refusal(text)
     assert message.startswith("interlingua.toml: ")
     assert expected in message
+
+
+def test_a_providers_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "t" * 2000
+    monkeypatch.setenv("TOKEN", token)
+    write(PROVIDER + 'key = "${TOKEN}"\nbase_url = "https://api.example.com/v1"\n')
+    (deployment,) = load(None).deployment
+    assert (deployment.key, deployment.model) == (token, None)
+    monkeypatch.setenv("TOKEN", "two words")
+    message = refusal(PROVIDER + 'key = "${TOKEN}"\n')
+    assert "the value of ${TOKEN} can't be a key" in message
+    assert "words" not in message
 
 
 def test_a_duplicated_alias_of_the_same_deployment_is_harmless() -> None:

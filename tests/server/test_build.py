@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from interlingua.backends.echo import EchoBackend
+from interlingua.backends.providers.http import Upstream
 from interlingua.catalog.catalog import load_cards
 from interlingua.config.load import load
 from interlingua.config.schema import Config, DeploymentConfig, EndpointConfig, ServerConfig
@@ -135,3 +136,63 @@ def test_no_engine_brings_its_library_into_the_server() -> None:
     foreign = {"numpy", "onnx", "onnxruntime", "xllamacpp", "PIL", "tokenizers", "rich", "httpx2"}
     assert "uvicorn" in done.stdout.split()
     assert foreign & set(done.stdout.split()) == set()
+
+
+# -- Providers ------------------------------------------------------------------------------
+
+
+def elsewhere(**settings: object) -> Config:
+    fields = {"name": "mine", "provider": "openai", **settings}
+    return Config(deployment=(DeploymentConfig(**fields),))  # type: ignore[arg-type]  # a test's
+
+
+def test_a_providers_deployment_has_no_files(tmp_path: Path) -> None:
+    config = elsewhere(
+        model="gpt-4o",
+        key="secret",
+        slots=3,
+        aliases=("*",),
+        capabilities=Capabilities(modalities=frozenset({"text"})),
+    )
+    planned = plan(config, tmp_path)
+    assert [each.card.name for each in planned] == ["gpt-4o"]
+    (deployment,) = build(planned, config).deployments
+    assert isinstance(deployment.backend, Upstream)
+    assert deployment.also_known_as == ("gpt-4o",)
+    assert deployment.backend.concurrency == 3
+    assert deployment.info.model_name == "mine"
+    assert deployment.info.model_type == "chat-completion"
+    assert deployment.info.model_provider_name == "OpenAI"
+    assert deployment.capabilities.passes_through
+    assert deployment.capabilities.modalities == {"text"}
+    assert deployment.capabilities.operations == {"chat_completions"}
+
+
+def test_a_type_and_a_row_say_the_operations(tmp_path: Path) -> None:
+    config = elsewhere(provider="vllm", publisher="Us")
+    (deployment,) = build(plan(config, tmp_path), config).deployments
+    assert deployment.capabilities.operations == {"chat_completions", "completions"}
+    assert deployment.info.model_provider_name == "Us"
+    config = elsewhere(type="embedding")
+    (deployment,) = build(plan(config, tmp_path), config).deployments
+    assert deployment.capabilities.operations == {"embeddings"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"provider": "opnai"}, "provider: 'opnai' is not known; did you mean openai"),
+        ({"provider": "zzzz"}, "There are: azure, azure-openai"),
+        ({"provider": "llama-server"}, "base_url: only you know where your llama.cpp answers"),
+        ({"provider": "groq"}, r'key: Groq wants one: key = "\$\{NAME\}"'),
+        (
+            {"provider": "azure-openai", "base_url": "https://x.example", "key": "k"},
+            "model: Azure OpenAI has it in its address",
+        ),
+    ],
+)
+def test_a_provider_that_cannot_be_called_is_told(
+    tmp_path: Path, settings: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=f'deployment "mine": .*{expected}'):
+        plan(elsewhere(**settings), tmp_path)

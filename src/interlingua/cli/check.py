@@ -170,7 +170,7 @@ def _deployment(
         remarks += _remarks(each, card, files)
     row = Deployment(
         name=each.name,
-        model=each.model,
+        model=each.model or "-",
         engine=planned.engine if card else None,
         compute=each.compute,
         context_length=_context(each, card),
@@ -193,7 +193,7 @@ def _files(planned: "Planned", directory: Path) -> str:
         return Store(directory).status(planned.card)
     if not planned.stored.files:
         return "none"
-    return "pulled" if find(planned.config.model) else "local"
+    return "pulled" if find(planned.config.model or "") else "local"
 
 
 def _engine_problems(card: "Card") -> list[str]:

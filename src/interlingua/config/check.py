@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 import msgspec.inspect
@@ -9,7 +10,11 @@ import msgspec.inspect
 from interlingua.errors import ConfigError
 
 from .hosts import read_host
-from .schema import Config
+from .schema import Config, DeploymentConfig
+
+#: What only a model elsewhere has, and only a model here.
+_PROVIDERS_ONLY = ("base_url", "key", "api_version", "type", "publisher", "timeout_s")
+_ENGINES_ONLY = ("context_length", "threads")
 
 
 def check_document(document: Mapping[str, object], schema: type[msgspec.Struct]) -> None:
@@ -77,6 +82,54 @@ def check_tls(config: Config) -> None:
             there, missing = missing, there
         raise ConfigError(
             f"server.{there}: it needs {missing} beside it (the same file, if it holds both)."
+        )
+
+
+def check_deployments(config: Config) -> None:
+    """Refuse settings that don't go with where a deployment's model runs.
+
+    Raises:
+        ConfigError: names the setting and what would be right.
+    """
+    for deployment in config.deployment:
+        where = f'deployment "{deployment.name}"'
+        elsewhere = deployment.provider is not None
+        for name in _ENGINES_ONLY if elsewhere else _PROVIDERS_ONLY:
+            if getattr(deployment, name) is not None:
+                raise ConfigError(
+                    f"{where}: {name}: it is for a model "
+                    + (
+                        "that runs here, and this one has a provider."
+                        if elsewhere
+                        else "elsewhere: name its provider as well, or leave it out."
+                    )
+                )
+        if elsewhere:
+            _check_address(deployment, where)
+        elif deployment.model is None:
+            raise ConfigError(
+                f"{where}: it has no model: name a card of the catalog or a file, or the "
+                "provider of a model elsewhere."
+            )
+
+
+def _check_address(deployment: DeploymentConfig, where: str) -> None:
+    if deployment.base_url is None:
+        return
+    try:
+        url = urlsplit(deployment.base_url)
+        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"{where}: base_url: {deployment.base_url!r} is no address. It looks like "
+            "https://api.example.com/v1"
+        )
+    if url.query or url.fragment or "@" in url.netloc:
+        raise ConfigError(
+            f"{where}: base_url: it is a plain address, without query, fragment or password. "
+            'Use key = "${NAME}" and api_version for these.'
         )
 
 

@@ -20,9 +20,9 @@ import msgspec
 
 from interlingua.errors import ConfigError
 
-from .check import check_document, check_hosts, check_names, check_tls
+from .check import check_deployments, check_document, check_hosts, check_names, check_tls
 from .issuers import check_issuers
-from .schema import Config
+from .schema import Config, DeploymentConfig
 
 #: Where a config is looked for when none is named.
 FILE_NAME = "interlingua.toml"
@@ -30,6 +30,10 @@ FILE_NAME = "interlingua.toml"
 KEY_VARIABLE = "INTERLINGUA_API_KEY"
 #: What a key may be, so that it fits every header that carries it.
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,512}")
+#: A provider's may be a token, which is longer.
+_PROVIDER_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,8192}")
+#: Where a secret may stand.
+_SECRETS = frozenset({("server", "keys"), ("deployment", "key")})
 
 _DEFAULT = Path(__file__).with_name("default.toml")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -77,6 +81,7 @@ def load(
         check_document(document, Config)
         _refuse_references(document, ())
         config = _convert(document)
+        check_deployments(config)
         config = _with_secrets(config, embedded=file == _DEFAULT)
         check_names(config)
         check_hosts(config)
@@ -173,7 +178,7 @@ def _convert(document: Mapping[str, object]) -> Config:
 
 def _refuse_references(value: object, place: tuple[str, ...]) -> None:
     """``${NAME}`` is for secrets: anywhere else it would be taken literally."""
-    if place == ("server", "keys"):
+    if place in _SECRETS:
         return
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -183,8 +188,8 @@ def _refuse_references(value: object, place: tuple[str, ...]) -> None:
             _refuse_references(inner, place)
     elif isinstance(value, str) and _REFERENCE.search(value):
         raise ConfigError(
-            f"{'.'.join(place)}: {value!r} is not replaced here: only secrets (server.keys) "
-            "are taken from the environment. Write the value itself."
+            f"{'.'.join(place)}: {value!r} is not replaced here: only secrets (server.keys, a "
+            "deployment's key) are taken from the environment. Write the value itself."
         )
 
 
@@ -193,28 +198,52 @@ def _with_secrets(config: Config, *, embedded: bool) -> Config:
     if embedded and _environment().get(KEY_VARIABLE):
         stated = (f"${{{KEY_VARIABLE}}}",)
     keys = tuple(_secret(text, f"server.keys[{place}]") for place, text in enumerate(stated))
-    server = msgspec.structs.replace(config.server, keys=keys)
-    return msgspec.structs.replace(config, server=server)
+    return msgspec.structs.replace(
+        config,
+        server=msgspec.structs.replace(config.server, keys=keys),
+        deployment=tuple(_with_key(deployment) for deployment in config.deployment),
+    )
+
+
+def _with_key(deployment: DeploymentConfig) -> DeploymentConfig:
+    if deployment.key is None:
+        return deployment
+    setting = f'deployment "{deployment.name}": key'
+    key = _referenced(deployment.key, setting, 'key = "${PROVIDER_KEY}"')
+    if not _PROVIDER_KEY_PATTERN.fullmatch(key):
+        raise ConfigError(
+            f"{setting}: the value of {deployment.key} can't be a key: 1 to 8192 printable "
+            "ASCII characters without spaces."
+        )
+    return msgspec.structs.replace(deployment, key=key)
 
 
 def _secret(text: str, setting: str) -> str:
+    value = _referenced(
+        text, setting, f'keys = ["${{{KEY_VARIABLE}}}"]', example="$(openssl rand -hex 32)"
+    )
+    if not KEY_PATTERN.fullmatch(value):
+        raise ConfigError(
+            f"{setting}: the value of {text} can't be a key: 1 to 512 printable ASCII "
+            "characters without spaces."
+        )
+    return value
+
+
+def _referenced(text: str, setting: str, right: str, *, example: str = "…") -> str:
+    """The value of the environment variable that stands for a secret."""
     match = _REFERENCE.fullmatch(text)
     if match is None:
         raise ConfigError(
             f"{setting}: a secret may not stand in the file. Put it into an environment "
-            f'variable and name that: keys = ["${{{KEY_VARIABLE}}}"]'
+            f"variable and name that: {right}"
         )
     value = _environment().get(match[1])
     if not value:
         state = "isn't set" if value is None else "is empty"
         raise ConfigError(
             f"{setting}: the environment variable {match[1]} {state}. Set it, for example: "
-            f"export {match[1]}=$(openssl rand -hex 32)"
-        )
-    if not KEY_PATTERN.fullmatch(value):
-        raise ConfigError(
-            f"{setting}: the value of {match[1]} can't be a key: 1 to 512 printable ASCII "
-            "characters without spaces."
+            f"export {match[1]}={example}"
         )
     return value
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from interlingua.types.models import Capabilities, ExtraParameters
+from interlingua.types.models import Capabilities, ExtraParameters, ModelType
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,9 +98,37 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ]
     model: Annotated[
-        str,
-        Meta(description="A card of the catalog, or the path of a file or directory."),
-    ]
+        str | None,
+        Meta(
+            description="A card of the catalog, or the path of a file or directory. With a "
+            "provider: its name for the model; unset: the name that the caller gave goes on."
+        ),
+    ] = None
+    provider: Annotated[
+        str | None,
+        Meta(description="Who serves the model elsewhere: a row of the providers. Unset: here."),
+    ] = None
+    base_url: Annotated[
+        str | None, Meta(description="The provider's address. Unset: the row's.")
+    ] = None
+    key: Annotated[
+        str | None, Meta(description='The provider\'s key, as "${NAME}". Unset: none is sent.')
+    ] = None
+    api_version: Annotated[
+        str | None, Meta(description="The api-version that the provider is told. Unset: the row's.")
+    ] = None
+    type: Annotated[
+        ModelType | None,
+        Meta(description="What a provider's model is, as /info says it. Unset: chat-completion."),
+    ] = None
+    publisher: Annotated[
+        str | None,
+        Meta(description="Who made a provider's model, as /info says it. Unset: the provider."),
+    ] = None
+    timeout_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="A provider's longest silence; then 504. Unset: 120."),
+    ] = None
     compute: Annotated[
         Literal["serverless", "managed"],
         Meta(description="serverless: loaded on the first call until idle. managed: always on."),
@@ -119,7 +147,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     slots: Annotated[
         Annotated[int, Meta(ge=1, le=64)] | None,
-        Meta(description="Calls worked on at once. Unset: follows from memory."),
+        Meta(description="Calls worked on at once. Unset: follows from memory; 256 at a provider."),
     ] = None
     threads: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -129,7 +157,8 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int, Meta(ge=0, description="Calls that may wait for a slot; one more is 429.")
     ] = 256
     capabilities: Annotated[
-        Capabilities, Meta(description="What the deployment can honour, where the card is wrong.")
+        Capabilities,
+        Meta(description="What the deployment can honour, where card or row are wrong."),
     ] = Capabilities()
 
 

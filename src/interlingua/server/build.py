@@ -3,6 +3,7 @@
 Rules of this file:
 - An engine is found by its name among the entry points ``interlingua.backends``; nothing
   here knows one. A backend's module may carry a ``CARD`` of its own: a model without files.
+- A provider is a row of the registry; its model has no files, and a card that is made here.
 - Nothing is downloaded here.
 """
 
@@ -16,6 +17,8 @@ import msgspec
 
 from interlingua.backends.base import Backend
 from interlingua.backends.engines.model import EngineModel
+from interlingua.backends.providers import http, registry
+from interlingua.backends.providers.registry import ProviderModel
 from interlingua.catalog.card import Card, StoredModel
 from interlingua.catalog.catalog import card_for_path, find, suggest
 from interlingua.catalog.store import Store
@@ -35,6 +38,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     #: ``None``: not on this machine yet.
     stored: StoredModel | None
+    #: Who serves it elsewhere; ``engine`` is then the row's name.
+    provider: ProviderModel | None = None
 
 
 def plan(config: Config, data_dir: Path) -> tuple[Planned, ...]:
@@ -60,7 +65,10 @@ def build(planned: Sequence[Planned], config: Config) -> Gateway:
 
 
 def _plan(deployment: DeploymentConfig, store: Store) -> Planned:
-    model = deployment.model
+    if deployment.provider is not None:
+        return _plan_elsewhere(deployment, deployment.provider)
+    # The config's own check: without a provider there is a model.
+    model = deployment.model or ""
     card = find(model)
     if card is not None:
         engine = _engine(deployment, card)
@@ -79,6 +87,52 @@ def _plan(deployment: DeploymentConfig, store: Store) -> Planned:
         f'deployment "{deployment.name}": model: {model!r} is neither a model of the catalog '
         f"(`interlingua models list`) nor a file or directory here"
         f"{'; did you mean ' + ' or '.join(near) + '?' if near else '.'}"
+    )
+
+
+def _plan_elsewhere(deployment: DeploymentConfig, name: str) -> Planned:
+    provider = _provider(deployment, name)
+    card = Card(
+        name=deployment.model or deployment.name,
+        title=deployment.model or deployment.name,
+        publisher=provider.publisher,
+        type=provider.type,
+        license="the provider's terms",
+    )
+    stored = StoredModel(card=card, files={})
+    return Planned(config=deployment, card=card, engine=name, stored=stored, provider=provider)
+
+
+def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
+    where = f'deployment "{deployment.name}"'
+    row = registry.find(name)
+    if row is None:
+        near = registry.suggest(name)
+        known = ", ".join(each.name for each in registry.rows())
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        raise ConfigError(f"{where}: provider: {name!r} is not known{hint} There are: {known}.")
+    base_url = deployment.base_url or row.base_url
+    if base_url is None:
+        raise ConfigError(f"{where}: base_url: only you know where your {row.title} answers.")
+    if row.needs_key and deployment.key is None:
+        raise ConfigError(
+            f'{where}: key: {row.title} wants one: key = "${{NAME}}", its value in the '
+            "environment variable NAME."
+        )
+    if row.needs_model and deployment.model is None:
+        raise ConfigError(f"{where}: model: {row.title} has it in its address, so it must be set.")
+    return ProviderModel(
+        name=deployment.name,
+        row=row,
+        base_url=base_url,
+        model=deployment.model,
+        key=deployment.key,
+        api_version=deployment.api_version,
+        type=deployment.type or "chat-completion",
+        publisher=deployment.publisher or row.title,
+        timeout_s=deployment.timeout_s or 120.0,
+        concurrency=deployment.slots or 256,
+        stated=deployment.capabilities,
     )
 
 
@@ -116,18 +170,9 @@ def _build(planned: Planned, config: Config) -> Deployment:
             f'deployment "{deployment.name}": the model {planned.card.name} is not on this '
             f"machine yet: `interlingua models pull {planned.card.name}`"
         )
-    model = EngineModel(
-        name=deployment.name,
-        stored=planned.stored,
-        context_length=deployment.context_length,
-        slots=deployment.slots,
-        threads=deployment.threads,
-        environment=child_environment(),
-        capabilities=deployment.capabilities,
-    )
     return Deployment(
         name=deployment.name,
-        backend=_create(planned, model),
+        backend=_backend(planned, planned.stored),
         aliases=deployment.aliases,
         also_known_as=(planned.card.name, *planned.card.aliases),
         limits=Limits(
@@ -137,6 +182,22 @@ def _build(planned: Planned, config: Config) -> Deployment:
             load_timeout_s=config.server.load_timeout_s,
         ),
     )
+
+
+def _backend(planned: Planned, stored: StoredModel) -> Backend:
+    if planned.provider is not None:
+        return http.create(planned.provider)
+    deployment = planned.config
+    model = EngineModel(
+        name=deployment.name,
+        stored=stored,
+        context_length=deployment.context_length,
+        slots=deployment.slots,
+        threads=deployment.threads,
+        environment=child_environment(),
+        capabilities=deployment.capabilities,
+    )
+    return _create(planned, model)
 
 
 def _create(planned: Planned, model: EngineModel) -> Backend:
