@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from interlingua import errors
+from interlingua.backends.providers import registry
 from interlingua.catalog.catalog import load_cards
 from interlingua.cli.main import cli
 from interlingua.config import schema
@@ -217,6 +218,32 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.0f} MB" if size_bytes else ""
 
 
+# -- Providers ------------------------------------------------------------------------------
+
+
+def _providers() -> Iterator[str]:
+    listed = [
+        (
+            f"`{row.name}`",
+            row.title,
+            row.dialect,
+            f"`{row.base_url or 'base_url'}{row.path}`",
+            f"{row.key}{'' if row.needs_key else ' (optional)'}",
+            "yes" if row.completes else "no",
+            ", ".join(f"`{old}` → `{new}`" for old, new in _renames(row).items()),
+            row.source,
+        )
+        for row in registry.rows()
+    ]
+    head = ("name", "who", "dialect", "address", "key", "texts too", "renames", "source")
+    yield from _table(head, listed)
+
+
+def _renames(row: registry.Row) -> dict[str, str]:
+    model = registry.ProviderModel(name="x", row=row, base_url="x", publisher="x")
+    return model.capabilities.renames or {}
+
+
 # -- Constants ------------------------------------------------------------------------------
 
 PACKAGE = DOCS.parent / "src" / "interlingua"
@@ -288,6 +315,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "error_bodies": _error_bodies,
     "errors": _errors,
     "models": _models,
+    "providers": _providers,
     "routes": _routes,
     "commands": _commands,
 }
