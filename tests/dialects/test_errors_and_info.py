@@ -121,7 +121,7 @@ def test_a_stream_fails_with_an_event() -> None:
         (403, b"", errors.Forbidden, "without a message (403)"),
         (404, b"<html>", errors.NotFound, "without a message"),
         (418, b"{}", errors.CallerError, "without"),
-        (422, b'{"detail":[{"loc":["body","x"],"msg":"m"}]}', errors.InvalidValue, "without"),
+        (422, b'{"detail":[{"loc":["body","x"],"msg":"m"}]}', errors.InvalidValue, "m"),
         (422, b'{"error":{"code":"Invalid input","message":"{"}}', errors.InvalidValue, "{"),
         (422, b'{"error":{"code":"Invalid input","message":"{}"}}', errors.InvalidValue, "{}"),
         (429, b'{"error":{"code":"429","message":"slow"}}', errors.RateLimited, "slow"),

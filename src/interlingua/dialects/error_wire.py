@@ -46,6 +46,8 @@ _BY_CODE: dict[str, type[ApiError]] = {
         errors.ModelNotReady,
     )
 }
+#: Those that are made of more than a message.
+_REBUILT = {ExtraForbidden.code, UnknownParameters.code, InvalidPolicy.code}
 _BY_STATUS: dict[int, type[ApiError]] = {
     401: Unauthorized,
     403: errors.Forbidden,
@@ -212,14 +214,21 @@ def _stated(payload: object, status: int | None, headers: Mapping[str, str]) -> 
     inner = flat.get("error")
     error: dict[str, Any] = inner if isinstance(inner, dict) else flat
     code = str(error.get("code") or flat.get("code") or "")
+    inside = _entries(_inside(error.get("message")))
+    details = inside or _entries(error.get("details")) or _entries(flat.get("detail"))
     message = _first_text(
-        error.get("message"), flat.get("message"), flat.get("detail"), inner, flat.get("status")
+        *(entry.get("msg") for entry in inside),
+        error.get("message"),
+        flat.get("message"),
+        flat.get("detail"),
+        inner,
+        flat.get("status"),
+        *(entry.get("msg") for entry in details),
     )
     if message is None:
         message = "The reply is an error without a message" + (f" ({status})." if status else ".")
-    details = _entries(error.get("details")) or _entries(flat.get("detail"))
-    if code in {ExtraForbidden.code, UnknownParameters.code, InvalidPolicy.code}:
-        known = _rebuilt(code, message, details)
+    if status == ExtraForbidden.status or code in _REBUILT:
+        known = _rebuilt(code, details)
         if known is not None:
             return known
     kind = _kind(code, _status(status, error))
@@ -249,22 +258,27 @@ def _kind(code: str, status: int | None) -> type[ApiError]:
     return CallerError if status is not None and 400 <= status < 500 else UpstreamError
 
 
-def _rebuilt(code: str, message: str, details: list[dict[str, Any]]) -> ApiError | None:
+def _rebuilt(code: str, details: list[dict[str, Any]]) -> ApiError | None:
     """The errors that are made of more than a message."""
     if code == UnknownParameters.code:
         names = tuple(str(entry["loc"][1]) for entry in details if len(entry["loc"]) == 2)
         return UnknownParameters(names) if names else None
     if code == InvalidPolicy.code and details:
         return InvalidPolicy(str(details[0].get("input")))
-    if message.startswith("{"):
-        try:
-            inner = _entries(msgspec.json.decode(message).get("detail"))
-        except (msgspec.DecodeError, RecursionError, AttributeError):
-            return None
-        for entry in inner:
-            if entry.get("type") == ExtraForbidden.kind and len(entry["loc"]) == 2:
-                return ExtraForbidden(str(entry["loc"][1]), entry.get("input"))
+    for entry in details:
+        if entry.get("type") == ExtraForbidden.kind and len(entry["loc"]) == 2:
+            return ExtraForbidden(str(entry["loc"][1]), entry.get("input"))
     return None
+
+
+def _inside(message: object) -> object:
+    """What stands inside a message: Azure's model errors are JSON as text, Mistral's as it is."""
+    if isinstance(message, str) and message.startswith("{"):
+        try:
+            message = msgspec.json.decode(message)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+    return message.get("detail") if isinstance(message, dict) else None
 
 
 def _entries(details: object) -> list[dict[str, Any]]:
