@@ -104,6 +104,19 @@ def test_the_same_config_as_json(
     ]
 
 
+def test_a_provider_is_told_without_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROVIDER_KEY", "top-secret")
+    deployment = '[[deployment]]\nname = "far"\nprovider = "groq"\nkey = "${PROVIDER_KEY}"\n'
+    (tmp_path / "interlingua.toml").write_text(deployment)
+    assert run(["check"]) == 0
+    shown = capsys.readouterr().out
+    assert "top-secret" not in shown
+    row = next(line for line in shown.splitlines() if line.startswith("far "))
+    assert row.split() == [*["far", "-", "groq", "serverless", "-", "none", "/endpoints/far", "-"]]
+
+
 def test_every_deployment_that_cant_be_served_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
