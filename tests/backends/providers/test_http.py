@@ -30,6 +30,12 @@ from .upstreams import CALL, CANARY, answer, ask, continued, deltas, opened
 pytestmark = pytest.mark.anyio
 
 CHAT = "/chat/completions"
+
+
+def replace_chunks(reply: wire.Reply, *chunks: bytes) -> wire.Reply:
+    return wire.Reply(chunks, content_type=reply.content_type)
+
+
 ROLE = wire.chat_chunk({"role": "assistant", "content": ""})
 
 
@@ -192,6 +198,34 @@ async def test_a_provider_that_does_not_stream_is_understood() -> None:
     assert whole.usage == Usage(3, 2)
 
 
+async def test_a_provider_that_continues_texts_at_once_is_understood() -> None:
+    body = {
+        "choices": [{"index": 0, "text": "upon a time", "finish_reason": "length"}],
+        "usage": wire.usage(),
+    }
+    with ScriptedUpstream(answers={"/completions": wire.json_reply(body)}) as upstream:
+        async with opened(upstream.url, "vllm") as provider:
+            whole = await continued(provider, CompletionRequest(prompts=("Once",)))
+    assert (whole.choices[0].text, whole.choices[0].finish_reason) == ("upon a time", "length")
+    assert whole.usage == Usage(3, 2)
+
+
+async def test_a_last_event_without_its_empty_line_counts() -> None:
+    whole = wire.events(wire.chat_chunk({"content": "Hi"}, "stop"), done=False)
+    reply = replace_chunks(whole, b"".join(whole.chunks).rstrip(b"\n"))
+    with ScriptedUpstream(answers={CHAT: reply}) as upstream:
+        async with opened(upstream.url) as provider:
+            assert (await answer(provider)).choices[0].text == "Hi"
+
+
+async def test_a_stream_that_stays_open_after_its_end_is_not_waited_for() -> None:
+    with ScriptedUpstream(answers={CHAT: wire.chat_stream("Hi").ending("hold")}) as upstream:
+        async with opened(upstream.url, timeout_s=60) as provider:
+            async with asyncio.timeout(10):
+                assert (await answer(provider)).choices[0].text == "Hi"
+            assert await asyncio.to_thread(upstream.left.wait, 5)
+
+
 async def test_text_completions_stream() -> None:
     with ScriptedUpstream(answers={"/completions": wire.completion_stream("on", "ce")}) as upstream:
         async with opened(upstream.url, "vllm") as provider:
@@ -260,6 +294,10 @@ BROKEN = {
     "a page with status 502": wire.html(502),
     "a failure": wire.error(500, "internal", "It broke"),
     "an unknown status": wire.error(529, None, "Overloaded"),
+    "an error longer than is read": wire.error(500, None, "x" * 300_000),
+    "an error that breaks off": wire.error(500, None, "It broke").ending("cut"),
+    "a wrong method": wire.error(405, None, "Method not allowed"),
+    "our key refused with status 200": wire.json_reply({"error": {"code": 401, "message": "No"}}),
     "a redirect": wire.Reply(status=302, headers={"location": "http://127.0.0.1:1/"}),
     "nothing": wire.Reply(status=204),
 }
