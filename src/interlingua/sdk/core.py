@@ -7,7 +7,7 @@ Rules of this file:
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Generic, TypeVar
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -22,6 +22,7 @@ from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmb
 from interlingua.types.models import ModelInfo
 
 from .. import __version__  # noqa: TID252 - the bare package is never imported
+from .address import Address
 
 #: The first version that tells reasoning apart from the answer (``reasoning_content``).
 API_VERSION = "2025-04-01"
@@ -39,39 +40,6 @@ class ServedModel(msgspec.Struct, frozen=True):
 
 class _ModelList(msgspec.Struct, frozen=True):
     data: tuple[ServedModel, ...]
-
-
-class Address(msgspec.Struct, frozen=True):
-    """An endpoint's URL, taken apart. ``base_path`` is decoded and has no slash at its end."""
-
-    origin: str
-    base_path: str
-    api_version: str | None
-
-    @classmethod
-    def parse(cls, endpoint: str) -> "Address":
-        """An endpoint as a user gives it.
-
-        Raises:
-            ConfigError: it isn't an http or https URL.
-        """
-        try:
-            parts = urlsplit(endpoint)
-            _ = parts.port  # a bad one is told only when it is read
-        except ValueError as error:
-            raise _not_a_url(endpoint) from error
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise _not_a_url(endpoint)
-        if parts.username is not None:
-            raise ConfigError("the endpoint holds a user name: give the key by itself instead")
-        versions = parse_qs(parts.query).get("api-version", [None])
-        return cls(f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"), versions[0])
-
-
-def _not_a_url(endpoint: str) -> ConfigError:
-    return ConfigError(
-        f"the endpoint {endpoint!r} is not an http or https URL, as http://127.0.0.1:8080 is"
-    )
 
 
 class Core:
