@@ -1,13 +1,12 @@
 """Where an endpoint is, read from the URL that a user gives."""
 
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
-
-import msgspec
 
 from interlingua.errors import ConfigError
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(NamedTuple):
     """An endpoint's URL, taken apart. ``base_path`` is decoded and has no slash at its end."""
 
     origin: str

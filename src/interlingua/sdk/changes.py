@@ -5,9 +5,8 @@ of Display Strings where a name is not printable ASCII.
 """
 
 import re
+from typing import NamedTuple
 from urllib.parse import unquote
-
-import msgspec
 
 HEADER = "x-interlingua-changes"
 
@@ -16,7 +15,7 @@ _LIST = re.compile(rf'(\w+)=\(((?:{_STRING}|[^")])*)\)(?:;more=(\d+))?')
 _ITEM = re.compile(rf"({_STRING})(?:;to=({_STRING}))?")
 
 
-class Changes(msgspec.Struct, frozen=True):
+class Changes(NamedTuple):
     """What was done to a request's top-level parameters.
 
     A long name is cut by the server, and of many names some are only counted: ``more``.

@@ -7,9 +7,7 @@ Rules of this file:
 """
 
 import re
-from typing import Any, Protocol, runtime_checkable
-
-import msgspec
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class AzureKeyCredential:
@@ -37,7 +35,7 @@ class AzureKeyCredential:
         self._key = key
 
 
-class AccessToken(msgspec.Struct, frozen=True):
+class AccessToken(NamedTuple):
     """A token, and when it ends, in seconds since 1970."""
 
     token: str

@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, ClassVar, Self, dataclass_transform, overload
 
-import msgspec
-
 Read = Callable[[Any], Any]
 
 
@@ -203,7 +201,24 @@ def _plain(value: Any) -> Any:
 
 def encode(value: object) -> bytes:
     """JSON of plain values and of these."""
+    import msgspec  # noqa: PLC0415 - with the first call, see settings.py
+
     return msgspec.json.encode(value, enc_hook=_hook)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ValueError: it is no JSON.
+        TypeError: it is no object.
+    """
+    import msgspec  # noqa: PLC0415 - with the first call, see settings.py
+
+    found = msgspec.json.decode(data)
+    if not isinstance(found, dict):
+        raise TypeError(f"not an object but {type(found).__name__}")
+    return found
 
 
 def _hook(value: object) -> object:

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Self, overload
 
 from .enums import AudioContentFormat, ChatRole, ImageDetailLevel
@@ -10,6 +9,8 @@ from .mapped import Mapped, known, many, member, one
 
 
 def _encoded(file: str) -> str:
+    from pathlib import Path  # noqa: PLC0415 - takes longer to import than all of this
+
     return base64.b64encode(Path(file).read_bytes()).decode("ascii")
 
 

@@ -12,14 +12,12 @@ Rules of this file:
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
-
-import msgspec
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 Operation = Literal["chat", "completions", "embeddings", "image_embeddings", "info", "models"]
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(NamedTuple):
     """One call of one operation, before it is an HTTP request.
 
     ``parameters`` is the JSON object that is sent, with message and content objects as the

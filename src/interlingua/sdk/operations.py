@@ -10,17 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-import msgspec
-
 from interlingua.errors import ConfigError
 
 from .address import Address
 from .changes import HEADER, read_changes
 from .credentials import check
-from .environment import access
 from .exchange import Access, Plan, below, exchange, operate, user_agent
 from .failures import DecodeError, ResourceNotFoundError, failure
-from .mapped import Mapped
+from .mapped import Mapped, decode
 from .messages import JsonSchemaFormat
 from .observe import Call, Operation, Watch
 from .replies import HttpRequest, Reply
@@ -129,7 +126,7 @@ class Operations:
     ) -> Plan[S]:
         """A call whose reply comes in chunks."""
         call, settings = self.prepare(operation, body, given)
-        call = msgspec.structs.replace(call, streams=True)
+        call = call._replace(streams=True)
 
         def read(reply: Reply, watching: Watch | None) -> S:
             return how.stream(reply, Updates(how.kind, reply, watching))
@@ -195,9 +192,7 @@ class Operations:
         headers = {"extra-parameters": "pass-through"} if extras else {}
         parameters.update((name, value) for name, value in extras.items() if value is not None)
         model = parameters.get("model")
-        return msgspec.structs.replace(
-            call, parameters=parameters, model=model, headers=headers
-        ), settings
+        return call._replace(parameters=parameters, model=model, headers=headers), settings
 
     def _defaults_of(self, operation: Operation) -> dict[str, Any]:
         names = DEFAULTS[operation]
@@ -206,9 +201,9 @@ class Operations:
     def _written(self, operation: Operation, body: Body) -> Call:
         call = self._call(operation, "POST")
         if isinstance(body, Mapping):
-            return msgspec.structs.replace(call, parameters=body, model=body.get("model"))
+            return call._replace(parameters=body, model=body.get("model"))
         raw = body if isinstance(body, bytes) else body.read()
-        return msgspec.structs.replace(call, body=raw)
+        return call._replace(body=raw)
 
     def _call(self, operation: Operation, method: str) -> Call:
         origin = urlsplit(self.address.origin)
@@ -262,8 +257,8 @@ def read_result(kind: type[R], reply: Reply) -> R:
         DecodeError: it is no JSON object.
     """
     try:
-        raw = msgspec.json.decode(reply.content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raw = decode(reply.content)
+    except (ValueError, TypeError) as error:
         text = f"the reply makes no sense: {error}"
         raise failure(DecodeError, text, response=reply, error=error) from error
     result: R = kind.view(raw)
@@ -307,10 +302,12 @@ def required(body: object, given: Any, **inputs: Any) -> dict[str, Any]:
 
 def fresh(endpoint: str | None, credential: object, options: dict[str, Any]) -> Operations:
     """For a client of all operations: the environment's endpoint and key where none is given."""
+    from .environment import access  # noqa: PLC0415 - only these clients read it
+
     found = access(endpoint, None, kept_key=None)
     made = Operations("info", found.endpoint, credential or found.key, options)
     if "api_version" not in options:
-        made.settings = msgspec.structs.replace(made.settings, api_version=API_VERSION)
+        made.settings = made.settings._replace(api_version=API_VERSION)
     return made
 
 

@@ -8,8 +8,6 @@ Rules of this file:
 - Three times at most by default, and never beyond ``timeout``.
 """
 
-from email.utils import parsedate_to_datetime
-
 from .failures import AzureError, ServiceRequestError
 from .replies import Reply
 from .settings import Settings
@@ -86,6 +84,8 @@ class Retries:
             return max(0.0, float(value) * unit)
         except ValueError:
             pass
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few servers send a date
+
         try:
             until = parsedate_to_datetime(value).timestamp()
         except ValueError:

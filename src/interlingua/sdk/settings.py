@@ -4,13 +4,13 @@ Rules of this file:
 - A keyword that is none of these is a ``TypeError`` that names it: nothing is silently ignored
   but :data:`WITHOUT_EFFECT`, which tune parts that this SDK doesn't have.
 - What a call says wins over what its client says.
+- Values of the SDK are named tuples: msgspec takes longer to import than all of the rest, and
+  is first needed with the first call.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, Unpack
-
-import msgspec
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 Hook = Callable[[Any], Any]
 
@@ -91,7 +91,7 @@ class ClientSettings(CallSettings, total=False):
     clock: Clock
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(NamedTuple):
     """A call's settings, its client's where it says nothing. Times are in seconds."""
 
     headers: Mapping[str, str] = {}
@@ -125,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     proxies: Mapping[str, str] = {}
     use_env_settings: bool = True
     http_client: Any = None
-    clock: Clock = msgspec.field(default_factory=Clock)
+    clock: Clock = Clock()
 
     def told(self, what: str, **given: Unpack[ClientSettings]) -> "Settings":
         """With what is given; headers and query parameters are added to those there are.
@@ -133,7 +133,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             TypeError: a keyword that ``what`` doesn't take.
         """
-        known = {name: v for name, v in given.items() if name not in WITHOUT_EFFECT}
+        known: dict[str, Any] = {k: v for k, v in given.items() if k not in WITHOUT_EFFECT}
         for name in known.keys() - _NAMES:
             raise TypeError(f"{what} got an unexpected keyword argument {name!r}")
         if "headers" in known:
@@ -142,7 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if "params" in known:
             known["params"] = {**self.params, **(given.get("params") or {})}
         said = {name: value for name, value in known.items() if value is not None}
-        return msgspec.structs.replace(self, **said)
+        return self._replace(**said)
 
 
-_NAMES = frozenset(Settings.__struct_fields__)
+_NAMES = frozenset(Settings._fields)

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-import msgspec
-
 from interlingua.errors import UpstreamError
 from interlingua.sse import Decoder
 
@@ -21,14 +19,12 @@ from .failures import (
     ODataV4Format,
     failure,
 )
-from .mapped import Mapped
+from .mapped import Mapped, decode
 from .observe import Watch
 from .replies import AsyncReply, Reply, SyncReply
 from .results import StreamingChatCompletionsUpdate, StreamingCompletionsUpdate
 
 U = TypeVar("U", bound=Mapped)
-
-_decoder = msgspec.json.Decoder()
 
 
 class Updates(Generic[U]):
@@ -57,7 +53,7 @@ class Updates(Generic[U]):
         """
         try:
             self._take(self._events.feed(data))
-        except (UpstreamError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (UpstreamError, ValueError, TypeError) as error:
             text = f"the stream makes no sense: {error}"
             raise failure(DecodeError, text, error=error) from error
 
@@ -89,9 +85,7 @@ class Updates(Generic[U]):
             if event == b"[DONE]":
                 self.done = True
                 return
-            raw = _decoder.decode(event)
-            if not isinstance(raw, dict):
-                continue
+            raw = decode(event)
             if "error" in raw and not raw.get("choices"):
                 raise self._stated(raw)
             choices = raw.get("choices")
