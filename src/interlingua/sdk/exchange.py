@@ -175,7 +175,7 @@ def _request(
         content = encode(call.parameters) if call.body is None else call.body
     query = {"api-version": settings.api_version, **call.query, **settings.params}
     path = quote(address.base_path + call.path, safe="/:@!$&'()*+,;=~")
-    url = f"{address.origin}{path}?{urlencode(query)}"
+    url = f"{address.origin}{path}?{urlencode(query, quote_via=quote)}"
     return HttpRequest(call.method, url, headers=headers, content=content)
 
 

@@ -119,7 +119,7 @@ class HttpResponseError(AzureError):
         self.error = stated
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = Exception.__str__(self)  # not super(): azure-core's class may be next
         if self.response is None or self.error:
             return text
         body = self.response.text()

@@ -126,16 +126,19 @@ class Mapped(MutableMapping[str, Any]):
         if len(args) > 1 or (args and members):
             given = len(args) + 1
             raise TypeError(f"{type(self).__name__} takes one mapping or keywords, not {given}")
+        told = self._told_by
         self._data: dict[str, Any] = {}
         if args:
-            self._data.update({**self._always, **args[0]})
-            return
+            self._data.update(args[0])
+        elif told and told in self._always:
+            self._data[told] = self._always[told]
         for name, value in members.items():
             if name not in self._members:
                 kind = type(self).__name__
                 raise TypeError(f"{kind}.__init__() got an unexpected keyword argument {name!r}")
             setattr(self, name, value)
-        self._data.update(self._always)
+        for name, value in self._always.items():
+            self._data.setdefault(name, value)
 
     @classmethod
     def view(cls, raw: Any) -> Any:

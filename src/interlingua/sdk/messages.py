@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, overload
 
-from .enums import AudioContentFormat, ChatRole, ImageDetailLevel
+from .enums import AudioContentFormat, ImageDetailLevel
 from .mapped import Mapped, known, many, member, one
 
 
@@ -167,7 +167,8 @@ class ChatRequestMessage(Mapped):
 
     __slots__ = ()
     _told_by = "role"
-    role: str | ChatRole = known(ChatRole)
+    #: As a plain text, as Microsoft's read.
+    role: str = member()
 
     def _say(self, content: Any, members: dict[str, Any]) -> None:
         """``Kind("text")``, ``Kind(content=…)`` and ``Kind({…})``."""
@@ -181,7 +182,7 @@ class SystemMessage(ChatRequestMessage):
     """What the model is told before the conversation."""
 
     __slots__ = ()
-    role: Literal[ChatRole.SYSTEM] = known(ChatRole, default="system")
+    role: str = member(default="system", init=False)
     content: str = member()
 
     @overload
@@ -196,7 +197,7 @@ class DeveloperMessage(ChatRequestMessage):
     """A system message, as reasoning models name it."""
 
     __slots__ = ()
-    role: Literal[ChatRole.DEVELOPER] = known(ChatRole, default="developer")
+    role: str = member(default="developer", init=False)
     content: str = member()
 
     @overload
@@ -211,7 +212,7 @@ class UserMessage(ChatRequestMessage):
     """What the user says: a text, or parts."""
 
     __slots__ = ()
-    role: Literal[ChatRole.USER] = known(ChatRole, default="user")
+    role: str = member(default="user", init=False)
     content: str | list[ContentItem] = many(ContentItem)
 
     @overload
@@ -226,7 +227,7 @@ class AssistantMessage(ChatRequestMessage):
     """What the model said, or the calls of tools that it asked for."""
 
     __slots__ = ()
-    role: Literal[ChatRole.ASSISTANT] = known(ChatRole, default="assistant")
+    role: str = member(default="assistant", init=False)
     content: str | None = member(default=None)
     tool_calls: list[ChatCompletionsToolCall] | None = many(ChatCompletionsToolCall, default=None)
 
@@ -252,7 +253,7 @@ class ToolMessage(ChatRequestMessage):
     """What a tool answered."""
 
     __slots__ = ()
-    role: Literal[ChatRole.TOOL] = known(ChatRole, default="tool")
+    role: str = member(default="tool", init=False)
     content: str | None = member(default=None)
     tool_call_id: str = member()
 

@@ -107,7 +107,7 @@ class Operations:
         if self.address.api_version:
             options.setdefault("api_version", self.address.api_version)
         names = DEFAULTS[operation]
-        self._defaults = {name: options.pop(name) for name in names & options.keys()}
+        self._defaults = {name: options.pop(name) for name in list(options) if name in names}
         self.settings = Settings().told("the client", **options)
         self._credential = credential
         self._access = Access(self.address, credential)
@@ -178,7 +178,7 @@ class Operations:
         self, operation: Operation, body: Body | None, given: dict[str, Any]
     ) -> tuple[Call, Settings]:
         """What is sent, and under which settings."""
-        said = {name: given.pop(name) for name in _PARAMETERS[operation] & given.keys()}
+        said = {name: given.pop(name) for name in list(given) if name in _PARAMETERS[operation]}
         settings = self.settings.told("the call", **given)
         if body is not None:
             return self._written(operation, body), settings
