@@ -9,12 +9,14 @@ import platform
 import time
 
 from . import measure
+from .sdk import sdk
 
 PARTS = {
     "chat": measure.chat,
     "embeddings": measure.embeddings,
     "start": measure.start,
     "wheels": measure.wheels,
+    "sdk": sdk,
 }
 
 
