@@ -10,8 +10,6 @@ from azure.core.credentials import AzureKeyCredential
 from .conftest import Server
 from .pictures import data_url, picture
 
-pytestmark = pytest.mark.anyio
-
 
 class Sdk(NamedTuple):
     clients: Any
@@ -86,11 +84,12 @@ def failures(package: Sdk, server: Server) -> Any:
 
 
 @pytest.mark.parametrize("program", [chats, embeds, failures])
-async def test_a_program_sees_the_same_with_both(server: Server, program: Any) -> None:
+def test_a_program_sees_the_same_with_both(server: Server, program: Any) -> None:
     theirs, ours = (list(program(package, server)) for package in SDKS)
     assert ours == theirs
 
 
+@pytest.mark.anyio
 async def test_an_asynchronous_program_sees_the_same_with_both(server: Server) -> None:
     seen = []
     for package in SDKS:
