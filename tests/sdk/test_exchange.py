@@ -182,6 +182,26 @@ def test_without_a_credential_none_is_sent(wire: Wire) -> None:
     assert {"api-key", "authorization"} & set(wire.heard[0].headers) == set()
 
 
+def test_the_credential_goes_to_its_own_server_alone(wire: Wire) -> None:
+    wire.answer("/info", Reply((b"{}",)))
+    with ChatCompletionsClient("http://127.0.0.1:1", "k") as client:
+        assert client.send_request(HttpRequest("GET", f"{wire.url}/info")).json() == {}
+    with ChatCompletionsClient(wire.url, "k") as client:
+        assert client.send_request(HttpRequest("GET", "/info")).status_code == 200
+        assert client.send_request(HttpRequest("GET", "/nowhere")).status_code == 404
+    assert [heard.headers.get("api-key") for heard in wire.heard] == [None, "k", "k"]
+
+
+def test_a_redirection_is_an_error_that_names_the_place(wire: Wire) -> None:
+    wire.answer("/chat/completions", Reply((), 307, headers={"location": "http://elsewhere/"}))
+    with (
+        ChatCompletionsClient(wire.url, "k") as client,
+        pytest.raises(HttpResponseError, match="http://elsewhere/"),
+    ):
+        client.complete(messages=HELLO)
+    assert len(wire.heard) == 1
+
+
 def test_an_unknown_keyword_is_named() -> None:
     with pytest.raises(TypeError, match="warmth"):
         ChatCompletionsClient("http://127.0.0.1", "k", warmth=1)  # type: ignore[call-arg]

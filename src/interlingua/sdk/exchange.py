@@ -67,11 +67,14 @@ class Access:
         self._token: Any = None
 
     def authorize(self, request: HttpRequest, settings: Settings) -> Plan[None]:
-        """Add the credential to a request.
+        """Add the credential to a request, unless that goes to another server.
 
         Raises:
             ServiceRequestError: a token must not go over plain HTTP.
         """
+        parts = urlsplit(request.url)
+        if f"{parts.scheme}://{parts.netloc}" != self.address.origin:
+            return
         headers = request.headers
         key = key_of(self._credential)
         if key is None and self._credential is not None:
