@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from scripted_wire import WAIT_S, Reply, Wire, chunk, events, stream
 
-from interlingua import ChatCompletionsClient, Client, CompletionsClient, aio
+from interlingua import AsyncClient, ChatCompletionsClient, Client, CompletionsClient, aio
 from interlingua.credentials import AccessToken, AzureKeyCredential
 from interlingua.exceptions import (
     AzureError,
     HttpResponseError,
     IncompleteReadError,
+    ResourceNotFoundError,
+    ServiceRequestError,
     ServiceResponseTimeoutError,
 )
 from interlingua.models import ChatCompletions, StreamingChatCompletionsUpdate
@@ -367,3 +369,42 @@ def test_an_observer_is_told_of_every_call(wire: Wire, monkeypatch: pytest.Monke
             client.complete(messages=HELLO)
         assert notes.told[-1].__name__ == "HttpResponseError"
     assert wire.heard[0].headers["traceparent"] == "00-1"
+
+
+@pytest.mark.anyio
+async def test_one_asynchronous_client_has_all_operations(wire: Wire) -> None:
+    piece = json.dumps({"choices": [{"index": 0, "text": "b", "finish_reason": "stop"}]})
+    wire.answer("/chat/completions", WHOLE, events(chunk("a"), chunk("", "stop")))
+    wire.answer("/completions", Reply((piece.encode(),)), events(piece))
+    wire.answer("/embeddings", Reply((b'{"data": [{"index": 0, "embedding": [1.0]}]}',)))
+    wire.answer("/images/embeddings", Reply((b'{"data": []}',)))
+    wire.answer("/info", Reply((b'{"model_name": "m"}',)))
+    wire.answer("/v1/models", Reply((b'{"data": [{"id": "phi"}]}',)))
+    async with AsyncClient(wire.url, "k") as client:
+        assert (await client.chat("hello")).choices[0].message.content == "hi"
+        async with await client.stream_chat("hello") as updates:
+            assert not updates.changes
+            assert [u.choices[0].delta.content async for u in updates] == ["a", ""]
+        assert (await client.complete("a")).choices[0].text == "b"
+        pieces = await client.stream_completion("a")
+        assert [each.choices[0].text async for each in pieces] == ["b"]
+        assert (await client.embed("a")).data[0].embedding == [1.0]
+        assert (await client.embed_images([])).data == []
+        assert (await client.info()).model_name == "m"
+        assert [each.id for each in await client.models()] == ["phi"]
+        reply = await client.send_request(HttpRequest("GET", "/info", params={"a": "b"}))
+        assert reply.json() == {"model_name": "m"}
+        assert str(client).endswith("{'model_name': 'm'}")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("client", [aio.EmbeddingsClient, aio.ImageEmbeddingsClient])
+async def test_asynchronous_failures_have_the_same_names(wire: Wire, client: Any) -> None:
+    async with client(wire.url, "k") as calls:
+        with pytest.raises(ResourceNotFoundError):
+            await calls.embed(input=[])
+        with pytest.raises(ResourceNotFoundError, match="not_found"):
+            await calls.get_model_info()
+    async with client("http://127.0.0.1:1", "k") as calls:
+        with pytest.raises(ServiceRequestError):
+            await calls.embed(input=[])
