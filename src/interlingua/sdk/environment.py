@@ -70,5 +70,10 @@ def with_key(key: str) -> dict[str, str]:
     return {**_environment(), API_KEY: key}
 
 
+def variable(name: str) -> str | None:
+    """What a variable says that a file of the user's names; ``None`` when it isn't set."""
+    return _environment().get(name)
+
+
 def _environment() -> Mapping[str, str]:
     return os.environ  # noqa: TID251 - the SDK's one place that reads it
