@@ -1,4 +1,4 @@
-"""The scripted server, for every test of the client."""
+"""The scripted server and the spans' exporter, for every test of the clients."""
 
 import importlib.util
 import sys
@@ -7,6 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
 def _load() -> ModuleType:
@@ -28,3 +32,13 @@ _scripted = _load()
 def wire() -> Iterator[object]:
     with _scripted.running_wire() as wire:
         yield wire
+
+
+@pytest.fixture(scope="session")
+def exporter() -> InMemorySpanExporter:
+    """Where spans end up. OpenTelemetry takes one provider a process, so it stays."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter

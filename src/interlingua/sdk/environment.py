@@ -12,6 +12,7 @@ from interlingua.errors import ConfigError
 
 ENDPOINT = "INTERLINGUA_ENDPOINT"
 API_KEY = "INTERLINGUA_API_KEY"
+CONTENT_RECORDING = "AZURE_TRACING_GEN_AI_CONTENT_RECORDING_ENABLED"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 
 
@@ -73,6 +74,11 @@ def with_key(key: str) -> dict[str, str]:
 def variable(name: str) -> str | None:
     """What a variable says that a file of the user's names; ``None`` when it isn't set."""
     return _environment().get(name)
+
+
+def records_content() -> bool:
+    """Whether traces hold what was said (Azure: AIInferenceInstrumentor.instrument)."""
+    return _environment().get(CONTENT_RECORDING, "").lower() == "true"
 
 
 def _environment() -> Mapping[str, str]:
