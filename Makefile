@@ -5,7 +5,7 @@
 #   make test ARGS="tests/types"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench docs clean
+.PHONY: help serve test check fix clients bench docs clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -38,6 +38,10 @@ fix: $(VENV)/.dev ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
+clients: $(VENV)/.dev ## run every client made for this API, unmodified, against a real server
+	@$(PULL)
+	@$(BIN)/python -m clients $(ARGS)
+
 bench: $(VENV)/.dev ## measure, and print the tables of docs/benchmarks.md
 	@$(PULL)
 	@$(BIN)/python -m bench $(ARGS)
@@ -46,7 +50,7 @@ docs: $(VENV)/.dev ## write the reference pages that come from the code
 	@$(BIN)/python docs/generate.py
 
 clean: ## remove the environment and what the tools left; pulled models stay
-	@rm -rf $(VENV) dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
+	@rm -rf $(VENV) .clients dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

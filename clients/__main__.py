@@ -1,0 +1,126 @@
+"""Run every client made for this API, unmodified, against a real server; print a table.
+
+``make clients``, or ``python -m clients samples node --only stream`` for a part of it.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from . import environments, page, programs
+from .outcomes import Outcome, line, summary
+from .serving import CONFIG, Server, complaints, serving
+
+HERE = Path(__file__).parent
+Run = Callable[["Stand", str], Iterator[Outcome]]
+
+
+class Stand:
+    """The servers of one run, started when first asked for."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+        self._servers: dict[str, Server] = {}
+
+    def server(self, model_type: str = "service") -> Server:
+        """The server whose ``/info`` spells ``model_type`` so."""
+        if model_type not in self._servers:
+            config = CONFIG.format(model_type=model_type, scripted="")
+            started = serving(self.folder / model_type, config)
+            self._servers[model_type] = self._stack.enter_context(started)
+        return self._servers[model_type]
+
+    def complaints(self) -> list[str]:
+        found = (complaints(server) for server in self._servers.values())
+        return [text for text in found if text]
+
+
+def samples(stand: Stand, only: str) -> Iterator[Outcome]:
+    interpreter = environments.python("azure")
+    folder = environments.samples()
+    yield from programs.run_samples(
+        interpreter, stand.server(), folder, scripted=False, wanted=only
+    )
+
+
+def _python(environment: str, package: str, program: str, model_type: str = "service") -> Run:
+    def run(stand: Stand, only: str) -> Iterator[Outcome]:
+        interpreter = environments.python(environment)
+        version = environments.version(interpreter, package)
+        server = stand.server(model_type)
+        command = [str(interpreter), str(HERE / "programs" / program)]
+        given = {"URL": server.url, "KEY": server.key, "ONLY": only}
+        yield from programs.run_program(package, version, command, given, stand.folder)
+
+    return run
+
+
+def _node(package: str, program: str) -> Run:
+    def run(stand: Stand, only: str) -> Iterator[Outcome]:
+        folder = environments.node()
+        version = environments.node_version(folder, package)
+        server = stand.server()
+        given = {"URL": server.url, "KEY": server.key, "ONLY": only}
+        name = f"{package} (Node)"
+        yield from programs.run_program(name, version, ["node", program], given, folder)
+
+    return run
+
+
+PARTS: dict[str, Run] = {
+    "samples": samples,
+    "azure-rest": _node("@azure-rest/ai-inference", "azure_rest.mjs"),
+    "openai-node": _node("openai", "openai.mjs"),
+    "langchain": _python("langchain", "langchain-azure-ai", "langchain_azure.py"),
+    "llamaindex": _python(
+        "llamaindex", "llama-index-llms-azure-inference", "llamaindex.py", "documentation"
+    ),
+    "litellm": _python("litellm", "litellm", "lite_llm.py"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m clients", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
+    parser.add_argument("--only", default="", help="just the cases with this in their name")
+    parser.add_argument("--write", action="store_true", help="write docs/reference/clients.md")
+    given = parser.parse_args()
+    unknown = set(given.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    began = time.monotonic()
+    outcomes, troubles = run(given.parts or list(PARTS), given.only)
+    print("\n" + summary(outcomes))
+    print(f"{time.monotonic() - began:.0f} s")
+    for trouble in troubles:
+        print(trouble, file=sys.stderr)
+    if given.write:
+        page.write(outcomes)
+    if troubles or not outcomes or any(outcome.state == "failed" for outcome in outcomes):
+        sys.exit(1)
+
+
+def run(parts: list[str], only: str) -> tuple[list[Outcome], list[str]]:
+    """What came of the parts, and what else went wrong."""
+    outcomes: list[Outcome] = []
+    troubles: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        stand = Stand(Path(folder), stack)
+        for part in parts:
+            try:
+                for outcome in PARTS[part](stand, only):
+                    outcomes.append(outcome)
+                    print(line(outcome), flush=True)
+            except environments.SetupFailed as error:
+                troubles.append(f"{part}: {error}")
+        troubles += stand.complaints()
+    return outcomes, troubles
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The servers that the clients are pointed at: the real one, and what stands around it."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+#: The packaged models; a small model's answer may go on until its context is full, so that is
+#: kept short. ``{scripted}`` is the deployments with a scripted upstream, if any.
+CONFIG = """
+[server]
+port = 0
+keys = ["${{CLIENTS_KEY}}"]
+model_type = "{model_type}"
+
+[[deployment]]
+name = "smollm2"
+model = "smollm2-135m-instruct"
+slots = 2
+context_length = 2048
+
+[[deployment]]
+name = "minilm"
+model = "all-minilm-l6-v2"
+
+[[deployment]]
+name = "efficientnet"
+model = "efficientnet-lite0"
+{scripted}"""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running server: ``url`` without a trailing slash, and the key that opens it."""
+
+    url: str
+    key: str
+    log: Path
+
+
+@contextlib.contextmanager
+def serving(folder: Path, config: str) -> Iterator[Server]:
+    """Run ``interlingua serve`` with this config until the block ends."""
+    key = secrets.token_urlsafe(24)
+    folder.mkdir()
+    (folder / "interlingua.toml").write_text(config, "utf-8")
+    log = folder / "server.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "interlingua", "serve", "--config", "interlingua.toml"],
+            cwd=folder,
+            env={**os.environ, "CLIENTS_KEY": key},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            found = re.search(rb"https?://127\.0\.0\.1:\d+", line)
+            if found:
+                yield Server(found[0].decode(), key, log)
+                break
+        else:
+            raise RuntimeError(f"the server did not start: {log.read_text('utf-8')}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        process.stdout.close()
+        process.wait(timeout=60)
+
+
+def complaints(server: Server) -> str:
+    """What must not be in a server's log after the clients were there."""
+    logged = server.log.read_text("utf-8")
+    if "Traceback" in logged:
+        return "the server logged a traceback:\n" + logged
+    return "the server logged its key" if server.key in logged else ""
+
+
+def quoted(text: str) -> str:
+    """``text`` as a TOML string."""
+    return json.dumps(text)
