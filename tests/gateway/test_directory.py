@@ -1,5 +1,6 @@
 """Which deployment answers."""
 
+import msgspec
 import pytest
 
 from interlingua.errors import DeploymentNotFound, NotFound, UnknownModel
@@ -32,6 +33,12 @@ def test_without_a_name_the_first_that_can_answers() -> None:
 @pytest.mark.parametrize("name", ["phi", "PHI", "microsoft/phi", "GPT-4o-mini", "phi-3-mini"])
 def test_names_aliases_and_card_names_route_without_regard_to_case(name: str) -> None:
     assert DIRECTORY.find(ASK, name) is CHAT
+
+
+def test_candidates_are_all_of_which_one_is_picked() -> None:
+    assert DIRECTORY.candidates(ASK, None) == {CHAT: 1.0}
+    everywhere = msgspec.structs.replace(ASK, endpoint="support")
+    assert DIRECTORY.candidates(everywhere, None) == {CHAT: 1, OTHER: 0}
 
 
 def test_a_deployments_own_name_beats_another_cards() -> None:

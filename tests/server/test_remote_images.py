@@ -214,8 +214,12 @@ def asking(part: Mapping[str, object]) -> dict[str, object]:
 class Seeing(EchoBackend):
     """Keeps what it is asked."""
 
-    def __init__(self) -> None:
-        super().__init__(capabilities=Capabilities(modalities=frozenset({"text", "image"})))
+    def __init__(self, *, fetches_images: bool | None = None) -> None:
+        can = Capabilities(
+            modalities=frozenset({"text", "image"}),
+            fetches_images=fetches_images,
+        )
+        super().__init__(capabilities=can)
         self.asked: list[ChatRequest] = []
 
     def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
@@ -232,6 +236,21 @@ async def test_a_model_that_sees_gets_the_image_itself(pictures: Remote) -> None
     content = model.asked[0].messages[0].content
     assert content is not None
     assert content[1] == ImagePart(url=EMBEDDED, detail="low")
+
+
+async def test_a_model_that_fetches_images_itself_gets_the_url(canary: Remote) -> None:
+    model = Seeing(fetches_images=True)
+    async with client_allowing(backend=model) as client:
+        part = {"type": "image_url", "image_url": {"url": canary.url(), "detail": "high"}}
+        response = await client.post("/chat/completions", json=asking(part))
+        assert response.status_code == 200, response.text
+        content = model.asked[0].messages[0].content
+        assert content is not None
+        assert content[1] == ImagePart(url=canary.url(), detail="high")
+        for url in ("file:///etc/passwd", "ftp://a/b", "//a/b"):
+            part = {"type": "image_url", "image_url": {"url": url}}
+            assert (await client.post("/chat/completions", json=asking(part))).status_code == 422
+    assert len(model.asked) == 1
 
 
 async def test_a_model_of_text_is_asked_first(canary: Remote) -> None:

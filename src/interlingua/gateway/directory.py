@@ -83,7 +83,10 @@ class Directory:
             NotFound: it exists, and doesn't have the operation.
             Forbidden: it has, and the caller may not ask it.
         """
-        deployment = self._find(route, model)
+        weights = self.candidates(route, model)
+        deployment = next(iter(weights))
+        if len(weights) > 1 and sum(weights.values()):
+            (deployment,) = random.choices(list(weights), list(weights.values()))  # noqa: S311 - traffic
         if not route.permits(deployment):
             raise Forbidden(
                 f"No role of the token permits the operation {route.operation!r} of the "
@@ -91,9 +94,13 @@ class Directory:
             )
         return deployment
 
-    def _find(self, route: Route, model: str | None) -> Deployment:
+    def candidates(self, route: Route, model: str | None) -> Mapping[Deployment, float]:
+        """Those of which :meth:`find` picks one, by weight, permitted or not; raises likewise."""
         if route.endpoint is not None:
             return self._in_endpoint(route, route.endpoint)
+        return {self._outside(route, model): 1.0}
+
+    def _outside(self, route: Route, model: str | None) -> Deployment:
         name = route.deployment or route.header_deployment
         if name is not None:
             return self._with_operation(self._named(name, route), route)
@@ -104,7 +111,7 @@ class Directory:
             return deployment
         raise NotFound(f"No deployment here has the operation {route.operation!r}.")
 
-    def _in_endpoint(self, route: Route, name: str) -> Deployment:
+    def _in_endpoint(self, route: Route, name: str) -> Mapping[Deployment, float]:
         traffic = self._endpoints.get(name.lower())
         if traffic is None:
             raise DeploymentNotFound(
@@ -119,7 +126,7 @@ class Directory:
                     f"The endpoint {name!r} has no deployment {wanted!r}. It has: "
                     f"{', '.join(deployment.name for deployment in traffic)}."
                 )
-            return self._with_operation(deployment, route)
+            return {self._with_operation(deployment, route): 1.0}
         fit = {
             target: weight for target, weight in traffic.items() if _has(target, route.operation)
         }
@@ -127,10 +134,7 @@ class Directory:
             raise NotFound(
                 f"No deployment of the endpoint {name!r} has the operation {route.operation!r}."
             )
-        fit = {target: weight for target, weight in fit.items() if route.permits(target)} or fit
-        if len(fit) == 1 or not sum(fit.values()):
-            return next(iter(fit))
-        return random.choices(list(fit), weights=list(fit.values()))[0]  # noqa: S311 - traffic
+        return {target: weight for target, weight in fit.items() if route.permits(target)} or fit
 
     def _lookup(self, name: str) -> Deployment | None:
         key = name.lower()

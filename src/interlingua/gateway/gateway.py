@@ -95,6 +95,15 @@ class Gateway:
         """
         negotiate(request, self.directory.find(route, request.model).capabilities, policy)
 
+    def fetches_images(self, request: Request, route: Route) -> bool:
+        """Whether all that may answer fetch images by their URLs themselves.
+
+        Raises:
+            ApiError: nobody here answers it.
+        """
+        may = self.directory.candidates(route, request.model)
+        return all(deployment.capabilities.fetches_images for deployment in may)
+
     async def chat(
         self,
         request: ChatRequest,

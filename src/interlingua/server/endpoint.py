@@ -9,7 +9,7 @@ Rules of this file:
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import TypeVar
 from uuid import uuid4
@@ -286,15 +286,22 @@ class Endpoint:
     async def _with_images(self, request: Pictured, call: _Call) -> Pictured:
         """The request with its remote images in it.
 
-        What is refused anyway, as an image is by a model of text, is refused before anything
-        is fetched.
+        A provider that fetches images itself gets the URLs as they are. What is refused
+        anyway, as an image is by a model of text, is refused before anything is fetched.
         """
         remote = remote_images(request)
         if not remote:
             return request
+        if _names_hosts(remote.values()) and self.gateway.fetches_images(request, call.route):
+            return request
         images = self._images.check(remote)
         self.gateway.check(request, call.route, call.policy)
         return with_images(request, await self._images.fetch(images))
+
+
+def _names_hosts(urls: Iterable[str]) -> bool:
+    """Whether they are what a provider may be asked to fetch: no files, no other schemes."""
+    return all(url.lower().startswith(("https://", "http://")) for url in urls)
 
 
 async def _deliver(

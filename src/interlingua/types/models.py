@@ -47,6 +47,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     embedding_length: int | None = None
     #: Whether an image input may carry ``text`` (one joint space).
     image_text: bool | None = None
+    #: Whether it fetches images itself, so that a request's URLs go on as they are
+    #: (providers). Else only data URLs and hosts of ``remote_images`` are taken.
+    fetches_images: bool | None = None
     #: Tokens that one call gets, prompt and completion together.
     context_length: int | None = None
     #: Whether the model thinks aloud in ``<think>``.
