@@ -13,7 +13,8 @@ from pathlib import Path
 
 from . import environments, page, programs
 from .outcomes import Outcome, line, summary
-from .serving import CONFIG, Server, complaints, serving
+from .serving import CONFIG, Server, complaints, scripted, serving
+from .upstream import upstream
 
 HERE = Path(__file__).parent
 Run = Callable[["Stand", str], Iterator[Outcome]]
@@ -30,7 +31,8 @@ class Stand:
     def server(self, model_type: str = "service") -> Server:
         """The server whose ``/info`` spells ``model_type`` so."""
         if model_type not in self._servers:
-            config = CONFIG.format(model_type=model_type, scripted="")
+            behind = scripted(self._stack.enter_context(upstream()))
+            config = CONFIG.format(model_type=model_type, scripted=behind)
             started = serving(self.folder / model_type, config)
             self._servers[model_type] = self._stack.enter_context(started)
         return self._servers[model_type]
@@ -43,9 +45,7 @@ class Stand:
 def samples(stand: Stand, only: str) -> Iterator[Outcome]:
     interpreter = environments.python("azure")
     folder = environments.samples()
-    yield from programs.run_samples(
-        interpreter, stand.server(), folder, scripted=False, wanted=only
-    )
+    yield from programs.run_samples(interpreter, stand.server(), folder, wanted=only)
 
 
 def _python(environment: str, package: str, program: str, model_type: str = "service") -> Run:
@@ -75,6 +75,7 @@ def _node(package: str, program: str) -> Run:
 PARTS: dict[str, Run] = {
     "samples": samples,
     "azure-rest": _node("@azure-rest/ai-inference", "azure_rest.mjs"),
+    "openai-python": _python("azure", "openai", "openai_python.py"),
     "openai-node": _node("openai", "openai.mjs"),
     "langchain": _python("langchain", "langchain-azure-ai", "langchain_azure.py"),
     "llamaindex": _python(

@@ -29,6 +29,8 @@ class Ingestion(msgspec.Struct, frozen=True):
             "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
             "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
             "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "otel",
+            # Its own default keeps some spans only, by chance.
+            "OTEL_TRACES_SAMPLER": "always_on",
         }
 
     def spans(self) -> list[dict[str, Any]]:

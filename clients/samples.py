@@ -4,8 +4,9 @@ Rules of this file:
 - A sample is run as it was published, in a folder with the data files that its comments ask
   for; only environment variables say where the server is.
 - That it ends with 0 isn't enough: a sample that finds no server prints so and ends with 0.
-- ``scripted`` samples need a skill that the packaged models lack; a scripted upstream stands
-  behind their deployment.
+- ``scripted`` samples need a skill that the packaged models lack: to choose tools, to see, to
+  hear, to take any extra parameter, or to bring a long answer without a limit to its end. A
+  scripted upstream stands behind their deployment.
 """
 
 import json
@@ -183,8 +184,8 @@ SAMPLES = (
     Sample("chat_completions_with_image_data", "media", _SEEN_FILE, "scripted"),
     Sample("chat_completions_with_image_url", "media", _SEEN_URL, "scripted"),
     Sample("chat_completions_with_model_extras", "extras", _EXTRAS, "scripted"),
-    Sample("chat_completions_with_structured_output", "structured", recipe),
-    Sample("chat_completions_with_structured_output_pydantic", "structured", recipe),
+    Sample("chat_completions_with_structured_output", "structured", recipe, "scripted"),
+    Sample("chat_completions_with_structured_output_pydantic", "structured", recipe, "scripted"),
     Sample("chat_completions_with_tools", "tools", _FLIGHT, "scripted"),
     Sample("chat_completions_with_tracing", "tracing", both(_WEATHER, spans), "scripted"),
     Sample("embeddings", "embeddings", vectors(3, 384)),

@@ -25,7 +25,7 @@ model_type = "{model_type}"
 name = "smollm2"
 model = "smollm2-135m-instruct"
 slots = 2
-context_length = 2048
+context_length = 1024
 
 [[deployment]]
 name = "minilm"
@@ -45,6 +45,39 @@ class Server(msgspec.Struct, frozen=True):
     log: Path
 
 
+_SCRIPTED = """
+[[deployment]]
+name = "{name}"
+aliases = [{aliases}]
+provider = "{provider}"
+base_url = "{url}"
+model = "scripted"
+type = "{type}"
+key = "${{UPSTREAM_KEY}}"
+"""
+#: The deployments behind which the scripted upstream stands. The Azure Monitor sample names
+#: its model.
+_ROLES = (
+    ("scripted", "openai", "chat-completion", "gpt-4o-mini"),
+    ("scripted-texts", "azure", "embedding", ""),
+    ("scripted-images", "azure", "image-embedding", ""),
+)
+
+
+def scripted(url: str) -> str:
+    """The part of a config with the upstream at ``url`` behind it."""
+    return "".join(
+        _SCRIPTED.format(
+            name=name,
+            provider=provider,
+            url=url,
+            type=kind,
+            aliases=quoted(alias) if alias else "",
+        )
+        for name, provider, kind, alias in _ROLES
+    )
+
+
 @contextlib.contextmanager
 def serving(folder: Path, config: str) -> Iterator[Server]:
     """Run ``interlingua serve`` with this config until the block ends."""
@@ -56,7 +89,7 @@ def serving(folder: Path, config: str) -> Iterator[Server]:
         process = subprocess.Popen(
             [sys.executable, "-m", "interlingua", "serve", "--config", "interlingua.toml"],
             cwd=folder,
-            env={**os.environ, "CLIENTS_KEY": key},
+            env={**os.environ, "CLIENTS_KEY": key, "UPSTREAM_KEY": "none"},
             stdout=subprocess.PIPE,
             stderr=errors,
         )

@@ -42,10 +42,28 @@ def chat_message(request: dict[str, Any]) -> dict[str, Any]:
         return {"role": "assistant", "content": None, "tool_calls": calls}
     if told:
         return {"role": "assistant", "content": f"The tools said: {' '.join(told)}"}
+    schema = (request.get("response_format") or {}).get("json_schema", {}).get("schema")
+    if schema:
+        return {"role": "assistant", "content": json.dumps(example(schema, schema))}
     said = [_seen(part) for part in messages[-1]["content"] if isinstance(part, dict)]
     extras = {name: value for name, value in request.items() if name not in USUAL}
     text = " ".join(filter(None, said)) or f"Upstream got {json.dumps(extras, sort_keys=True)}"
     return {"role": "assistant", "content": text}
+
+
+def example(schema: dict[str, Any], whole: dict[str, Any]) -> Any:
+    """The smallest value of a schema, which shows that all of it arrived."""
+    if "$ref" in schema:
+        return example(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
+    match schema["type"]:
+        case "object":
+            return {name: example(part, whole) for name, part in schema["properties"].items()}
+        case "array":
+            return [example(schema["items"], whole)]
+        case "integer":
+            return 1
+        case _:
+            return schema.get("description", "some text")
 
 
 def _seen(part: dict[str, Any]) -> str:

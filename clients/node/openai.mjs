@@ -101,7 +101,7 @@ for (const [mode, make] of Object.entries(clients)) {
     test("models", `the list of models, ${mode}`, async () => {
       const names = [];
       for await (const model of client.models.list()) names.push(model.id);
-      assert.deepEqual(names.sort(), ["efficientnet", "minilm", "smollm2"]);
+      for (const name of ["efficientnet", "minilm", "smollm2"]) assert.ok(names.includes(name));
       assert.equal((await client.models.retrieve("smollm2")).id, "smollm2");
     });
   }
