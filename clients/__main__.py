@@ -9,11 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
+
+from tests.support.issuer import TENANT, Issuer, rsa_key
 
 from . import environments, page, programs
 from .outcomes import Outcome, line, summary
-from .serving import CONFIG, Server, complaints, scripted, serving
+from .samples import SAMPLES
+from .serving import CONFIG, ISSUER, SERVER, Server, complaints, scripted, serving
 from .upstream import upstream
 
 HERE = Path(__file__).parent
@@ -28,14 +32,23 @@ class Stand:
         self._stack = stack
         self._servers: dict[str, Server] = {}
 
-    def server(self, model_type: str = "service") -> Server:
-        """The server whose ``/info`` spells ``model_type`` so."""
-        if model_type not in self._servers:
+    def server(self, kind: str = "service") -> Server:
+        """The server of this kind, one of ``serving.SERVER``."""
+        if kind not in self._servers:
             behind = scripted(self._stack.enter_context(upstream()))
-            config = CONFIG.format(model_type=model_type, scripted=behind)
-            started = serving(self.folder / model_type, config)
-            self._servers[model_type] = self._stack.enter_context(started)
-        return self._servers[model_type]
+            config = CONFIG.format(server=SERVER[kind], scripted=behind)
+            if kind == "tls":
+                config += ISSUER.format(tenant=TENANT, authority=self.issuer.url)
+            started = serving(self.folder / kind, config, tls=kind == "tls")
+            self._servers[kind] = self._stack.enter_context(started)
+        return self._servers[kind]
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """Who issues tokens, with a managed-identity endpoint beside it."""
+        issuer = self._stack.enter_context(Issuer(rsa_key()))
+        issuer.identity = lambda resource: issuer.entra(aud=resource, roles=["Chat.User"])
+        return issuer
 
     def complaints(self) -> list[str]:
         found = (complaints(server) for server in self._servers.values())
@@ -46,15 +59,20 @@ def samples(stand: Stand, only: str) -> Iterator[Outcome]:
     interpreter = environments.python("azure")
     folder = environments.samples()
     yield from programs.run_samples(interpreter, stand.server(), folder, wanted=only)
+    if any(only in sample.name for sample in SAMPLES if sample.needs == "entra"):
+        server, url = stand.server("tls"), stand.issuer.url
+        yield from programs.run_entra_samples(interpreter, server, url, folder, wanted=only)
 
 
-def _python(environment: str, package: str, program: str, model_type: str = "service") -> Run:
+def _python(environment: str, package: str, program: str, kind: str = "service") -> Run:
     def run(stand: Stand, only: str) -> Iterator[Outcome]:
         interpreter = environments.python(environment)
         version = environments.version(interpreter, package)
-        server = stand.server(model_type)
+        server = stand.server(kind)
         command = [str(interpreter), str(HERE / "programs" / program)]
         given = {"URL": server.url, "KEY": server.key, "ONLY": only}
+        if server.ca is not None:
+            given["SSL_CERT_FILE"] = given["REQUESTS_CA_BUNDLE"] = str(server.ca)
         yield from programs.run_program(package, version, command, given, stand.folder)
 
     return run
@@ -80,6 +98,9 @@ PARTS: dict[str, Run] = {
     "langchain": _python("langchain", "langchain-azure-ai", "langchain_azure.py"),
     "llamaindex": _python(
         "llamaindex", "llama-index-llms-azure-inference", "llamaindex.py", "documentation"
+    ),
+    "semantic-kernel": _python(
+        "semantickernel", "semantic-kernel", "semantic_kernel_azure.py", "tls"
     ),
     "litellm": _python("litellm", "litellm", "lite_llm.py"),
 }

@@ -13,13 +13,28 @@ from pathlib import Path
 
 import msgspec
 
+from interlingua.config.load import data_dir
+
+#: Lines of ``[server]``: how it spells a model's type, and TLS.
+SERVER = {
+    "service": "",
+    "documentation": 'model_type = "documentation"',
+    "tls": 'tls = "dev"',
+}
+#: Who issues the tokens that the server with TLS takes besides keys.
+ISSUER = """
+[[issuer]]
+tenant = "{tenant}"
+authority = "{authority}"
+roles = {{ "Chat.User" = ["chat_completions", "info"] }}
+"""
 #: The packaged models; a small model's answer may go on until its context is full, so that is
 #: kept short. ``{scripted}`` is the deployments with a scripted upstream, if any.
 CONFIG = """
 [server]
 port = 0
 keys = ["${{CLIENTS_KEY}}"]
-model_type = "{model_type}"
+{server}
 
 [[deployment]]
 name = "smollm2"
@@ -43,6 +58,8 @@ class Server(msgspec.Struct, frozen=True):
     url: str
     key: str
     log: Path
+    #: The authority of its certificate, where it speaks TLS.
+    ca: Path | None = None
 
 
 _SCRIPTED = """
@@ -79,17 +96,27 @@ def scripted(url: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, config: str) -> Iterator[Server]:
-    """Run ``interlingua serve`` with this config until the block ends."""
+def serving(folder: Path, config: str, *, tls: bool = False) -> Iterator[Server]:
+    """Run ``interlingua serve`` with this config until the block ends.
+
+    The models are the user's, and whatever else is kept is in ``folder``.
+    """
     key = secrets.token_urlsafe(24)
-    folder.mkdir()
+    data = folder / "data"
+    data.mkdir(parents=True)
+    (data / "models").symlink_to(data_dir(None) / "models")
     (folder / "interlingua.toml").write_text(config, "utf-8")
     log = folder / "server.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "interlingua", "serve", "--config", "interlingua.toml"],
             cwd=folder,
-            env={**os.environ, "CLIENTS_KEY": key, "UPSTREAM_KEY": "none"},
+            env={
+                **os.environ,
+                "CLIENTS_KEY": key,
+                "UPSTREAM_KEY": "none",
+                "INTERLINGUA_DATA_DIR": str(data),
+            },
             stdout=subprocess.PIPE,
             stderr=errors,
         )
@@ -98,7 +125,8 @@ def serving(folder: Path, config: str) -> Iterator[Server]:
         for line in process.stdout:
             found = re.search(rb"https?://127\.0\.0\.1:\d+", line)
             if found:
-                yield Server(found[0].decode(), key, log)
+                ca = data / "tls" / "ca.pem" if tls else None
+                yield Server(found[0].decode(), key, log, ca)
                 break
         else:
             raise RuntimeError(f"the server did not start: {log.read_text('utf-8')}")

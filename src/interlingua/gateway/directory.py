@@ -85,7 +85,7 @@ class Directory:
         """
         weights = self.candidates(route, model)
         deployment = next(iter(weights))
-        if len(weights) > 1 and sum(weights.values()):
+        if len(weights) > 1 and any(weights.values()):
             (deployment,) = random.choices(list(weights), list(weights.values()))  # noqa: S311 - traffic
         if not route.permits(deployment):
             raise Forbidden(
