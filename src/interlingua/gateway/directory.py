@@ -1,7 +1,8 @@
 """Which deployment answers: the names that calls use, and what they mean.
 
 Rules of this file:
-- The path decides; else the header ``azureml-model-deployment``; else the body's ``model``;
+- The path decides; else the header ``azureml-model-deployment`` or, without it,
+  ``x-ms-model-mesh-model-name``; else the body's ``model``;
   else the first deployment that has the operation.
 - A name that is given and unknown is an error, never the default.
 - Where nobody is named, those that the caller may ask are preferred; who is named and isn't
@@ -28,7 +29,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
     #: ``/deployments/{deployment}``
     deployment: str | None = None
-    #: The header ``azureml-model-deployment``.
+    #: The header ``azureml-model-deployment``, or ``x-ms-model-mesh-model-name``.
     header_deployment: str | None = None
     #: A path under ``/openai``: unknown names are 404 there, 400 elsewhere.
     openai: bool = False

@@ -9,7 +9,7 @@ Rules of this file:
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import TypeVar
 from uuid import uuid4
@@ -126,7 +126,7 @@ class Endpoint:
                     operation=operation,
                     endpoint=admitted.endpoint,
                     deployment=admitted.deployment,
-                    header_deployment=exchange.headers.get("azureml-model-deployment") or None,
+                    header_deployment=_named_in(exchange.headers),
                     openai=admitted.row.openai,
                     permitted=caller.deployments_for(operation),
                 )
@@ -297,6 +297,12 @@ class Endpoint:
         images = self._images.check(remote)
         self.gateway.check(request, call.route, call.policy)
         return with_images(request, await self._images.fetch(images))
+
+
+def _named_in(headers: Mapping[str, str]) -> str | None:
+    """The deployment that managed online endpoints and Foundry let a header name."""
+    named = headers.get("azureml-model-deployment") or headers.get("x-ms-model-mesh-model-name")
+    return named or None
 
 
 def _names_hosts(urls: Iterable[str]) -> bool:
