@@ -13,6 +13,7 @@ from interlingua.config.schema import ServerConfig
 from interlingua.dialects.chat_wire import ChatBody
 from interlingua.dialects.completions_wire import CompletionBody
 from interlingua.dialects.embeddings_wire import EmbeddingsBody, ImageEmbeddingsBody
+from interlingua.errors import ApiError
 from interlingua.server.pages import docs, openapi
 from interlingua.server.routes import table
 
@@ -86,7 +87,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
         if kind != "securitySchemes"
         for name in names
     }
-    assert components - referred == {"#/components/schemas/ChatCompletionChunk"}
+    assert components == referred & components
 
 
 def test_every_schema_is_made_of_known_words() -> None:
@@ -111,6 +112,28 @@ def test_what_the_table_has_at_the_root_is_documented() -> None:
         elsewhere = re.match(r"/(endpoints|models|api|inference|orgs|openai)/", path)
         if not elsewhere and path != "/" and not row.documentation:
             assert path in documented
+
+
+def kinds_of(kind: type[ApiError]) -> Iterator[type[ApiError]]:
+    yield kind
+    for narrower in kind.__subclasses__():
+        yield from kinds_of(narrower)
+
+
+def test_every_error_that_an_operation_can_meet_is_documented_in_its_dialects_shape() -> None:
+    rows = dict(table())
+    # 405 is the answer to another method, which has no operation.
+    statuses = {str(kind.status) for kind in kinds_of(ApiError)} - {"405"}
+    for path, method, operation in OPERATIONS:
+        replies = operation["responses"]
+        if method == "post":
+            assert replies.keys() == statuses | {"200"}, path
+        assert ("401" in replies) != rows[path].public, path
+        shape = "OpenAIError" if rows[path].dialect == "openai" else "Error"
+        for status in replies.keys() - {"200"}:
+            content = seen(replies[status])["content"]["application/json"]
+            if path != "/health/ready":
+                assert content["schema"] == {"$ref": f"#/components/schemas/{shape}"}, path
 
 
 @pytest.mark.parametrize(
