@@ -1,0 +1,3 @@
+export * from "./client.js";
+export { ApiError, BrokenReply } from "./errors.js";
+export type { components, operations, paths } from "./schema.js";
