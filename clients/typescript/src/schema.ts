@@ -752,8 +752,17 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description There is no key, or none that is valid. */
+        /** @description There is no key or token, or none that is valid. */
         Unauthorized: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The token is valid, and no role of it permits the call. */
+        Forbidden: {
             headers: {
                 [name: string]: unknown;
             };
@@ -855,8 +864,17 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description There is no key, or none that is valid. */
+        /** @description There is no key or token, or none that is valid. */
         OpenAIUnauthorized: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OpenAIError"];
+            };
+        };
+        /** @description The token is valid, and no role of it permits the call. */
+        OpenAIForbidden: {
             headers: {
                 [name: string]: unknown;
             };
@@ -1010,6 +1028,7 @@ export interface operations {
             200: components["responses"]["ChatCompletions"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["SlowBody"];
             413: components["responses"]["TooLarge"];
@@ -1041,6 +1060,7 @@ export interface operations {
             200: components["responses"]["Completions"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["SlowBody"];
             413: components["responses"]["TooLarge"];
@@ -1072,6 +1092,7 @@ export interface operations {
             200: components["responses"]["Embeddings"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["SlowBody"];
             413: components["responses"]["TooLarge"];
@@ -1103,6 +1124,7 @@ export interface operations {
             200: components["responses"]["ImageEmbeddings"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["SlowBody"];
             413: components["responses"]["TooLarge"];
@@ -1142,7 +1164,9 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            503: components["responses"]["Unavailable"];
         };
     };
     catalog: {
@@ -1164,6 +1188,8 @@ export interface operations {
                 };
             };
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["Unavailable"];
         };
     };
     chatCompletionsOpenAI: {
@@ -1183,6 +1209,7 @@ export interface operations {
             200: components["responses"]["ChatCompletions"];
             400: components["responses"]["OpenAIBadRequest"];
             401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIForbidden"];
             404: components["responses"]["OpenAINotFound"];
             408: components["responses"]["OpenAISlowBody"];
             413: components["responses"]["OpenAITooLarge"];
@@ -1211,6 +1238,7 @@ export interface operations {
             200: components["responses"]["Completions"];
             400: components["responses"]["OpenAIBadRequest"];
             401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIForbidden"];
             404: components["responses"]["OpenAINotFound"];
             408: components["responses"]["OpenAISlowBody"];
             413: components["responses"]["OpenAITooLarge"];
@@ -1239,6 +1267,7 @@ export interface operations {
             200: components["responses"]["Embeddings"];
             400: components["responses"]["OpenAIBadRequest"];
             401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIForbidden"];
             404: components["responses"]["OpenAINotFound"];
             408: components["responses"]["OpenAISlowBody"];
             413: components["responses"]["OpenAITooLarge"];
@@ -1267,6 +1296,7 @@ export interface operations {
             200: components["responses"]["ImageEmbeddings"];
             400: components["responses"]["OpenAIBadRequest"];
             401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIForbidden"];
             404: components["responses"]["OpenAINotFound"];
             408: components["responses"]["OpenAISlowBody"];
             413: components["responses"]["OpenAITooLarge"];
@@ -1297,6 +1327,8 @@ export interface operations {
                 };
             };
             401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIForbidden"];
+            503: components["responses"]["OpenAIUnavailable"];
         };
     };
     showModel: {
@@ -1321,7 +1353,9 @@ export interface operations {
                 };
             };
             401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIForbidden"];
             404: components["responses"]["OpenAINotFound"];
+            503: components["responses"]["OpenAIUnavailable"];
         };
     };
     live: {
@@ -1392,6 +1426,8 @@ export interface operations {
                 };
             };
             401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["Unavailable"];
         };
     };
 }
