@@ -228,7 +228,8 @@ def _providers() -> Iterator[str]:
             row.title,
             row.dialect,
             f"`{row.base_url or 'base_url'}{row.path}`",
-            f"{row.key}{'' if row.needs_key else ' (optional)'}",
+            ", ".join(f"`{name}`" for name in row.key_headers)
+            + ("" if row.needs_key else " (optional)"),
             "yes" if row.completes else "no",
             ", ".join(f"`{old}` → `{new}`" for old, new in _renames(row).items()),
             row.source,

@@ -3,7 +3,9 @@
 Source: the TypeSpec of Azure's Model Inference data plane and its reference pages.
 """
 
-from interlingua.types.models import ExtraParameters
+from typing import ClassVar
+
+from interlingua.types.models import Capabilities, ExtraParameters, merge
 
 from .chat_wire import ChatBody
 from .completions_wire import CompletionBody
@@ -22,6 +24,12 @@ class AzureDialect(JsonWire):
     """Both sides of the wire. ``default_policy`` holds where a call doesn't say
     ``extra-parameters`` (documented default: ``error``).
     """
+
+    CAPABILITIES: ClassVar[Capabilities] = merge(
+        JsonWire.CAPABILITIES,
+        # Azure: ChatCompletionsOptions knows max_tokens alone.
+        Capabilities(renames={"max_completion_tokens": "max_tokens"}),
+    )
 
     def __init__(self, default_policy: ExtraParameters = "error") -> None:
         super().__init__(

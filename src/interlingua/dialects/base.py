@@ -8,7 +8,7 @@ Rules of this file:
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ from interlingua.http import HttpCall
 from interlingua.types.chat import ChatCompletion, ChatDelta, ChatRequest
 from interlingua.types.completions import Completion, CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
-from interlingua.types.models import EncodingFormat, ExtraParameters, ModelInfo
+from interlingua.types.models import Capabilities, EncodingFormat, ExtraParameters, ModelInfo
 
 ModelTypeSpelling = Literal["service", "documentation", "enum"]
 
@@ -120,8 +120,27 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     renames: Mapping[str, str] = {}
 
 
+class EventDecoder(Protocol):
+    """Cuts the body of one streamed reply into the data of its events, however it arrives."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completes; raises :class:`UpstreamError`."""
+        ...
+
+    def finish(self) -> list[bytes]:
+        """What the stream's end completes."""
+        ...
+
+
 class ClientDialect(Protocol):
-    """A wire as a client speaks it. Stateless; safe to share."""
+    """A wire as a client speaks it. Stateless; safe to share. One without an operation
+    states so in ``CAPABILITIES`` and isn't asked for it.
+    """
+
+    #: What the wire has a place for, whoever answers it.
+    CAPABILITIES: ClassVar[Capabilities]
+
+    def event_decoder(self) -> EventDecoder: ...
 
     def write_chat_call(self, request: ChatRequest, target: Target) -> HttpCall: ...
     def write_completion_call(self, request: CompletionRequest, target: Target) -> HttpCall: ...

@@ -6,16 +6,17 @@ dialect is a copy of the other.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import msgspec
 
+from interlingua import sse
 from interlingua.errors import ApiError
 from interlingua.http import HttpCall
 from interlingua.types.chat import ChatCompletion, ChatDelta, ChatRequest
 from interlingua.types.completions import Completion, CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
-from interlingua.types.models import EncodingFormat, ExtraParameters, ModelInfo
+from interlingua.types.models import Capabilities, EncodingFormat, ExtraParameters, ModelInfo
 
 from . import chat_wire, completions_wire, embeddings_wire, error_wire, info_wire
 from .base import ErrorReply, ModelTypeSpelling, Reply, StreamReader, StreamWriter, Target
@@ -65,6 +66,10 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 class JsonWire:
     """Both sides of one wire. Stateless; safe to share."""
 
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(
+        operations=frozenset({"chat_completions", "completions", "embeddings", "image_embeddings"})
+    )
+
     def __init__(self, style: Style) -> None:
         self._style = style
 
@@ -111,6 +116,9 @@ class JsonWire:
         return self._style.write_event(error)
 
     # The client's side
+
+    def event_decoder(self) -> sse.Decoder:
+        return sse.Decoder()
 
     def write_chat_call(self, request: ChatRequest, target: Target) -> HttpCall:
         fields = chat_wire.write_chat(request, target.model)

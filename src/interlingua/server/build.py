@@ -121,7 +121,7 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         )
     if row.needs_model and deployment.model is None:
         raise ConfigError(f"{where}: model: {row.title} has it in its address, so it must be set.")
-    return ProviderModel(
+    model = ProviderModel(
         name=deployment.name,
         row=row,
         base_url=base_url,
@@ -134,6 +134,9 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         concurrency=deployment.slots or 256,
         stated=deployment.capabilities,
     )
+    if not model.capabilities.operations:
+        raise ConfigError(f"{where}: type: {row.title} has no models of the type {model.type!r}.")
+    return model
 
 
 def _local(deployment: DeploymentConfig, path: Path) -> StoredModel:

@@ -163,9 +163,9 @@ async def test_embeddings_do_not_tell_the_credential_either() -> None:
 
 
 def test_short_and_missing_keys_hide_what_they_can() -> None:
-    assert Retold("abc", pinned=True).tell(InvalidValue("abc def")).message == "[key] def"
-    assert Retold(None, pinned=True).tell(InvalidValue("sk-abcdef12 x")).message == "[key] x"
-    names = Retold("hunter2hunter2hunter2", pinned=False).tell(
+    assert Retold(("abc",), pinned=True).tell(InvalidValue("abc def")).message == "[key] def"
+    assert Retold((), pinned=True).tell(InvalidValue("sk-abcdef12 x")).message == "[key] x"
+    names = Retold(("hunter2hunter2hunter2",), pinned=False).tell(
         UnknownParameters(("hunter2hunter2hunter2", "foo"))
     )
     assert isinstance(names, UnknownParameters)

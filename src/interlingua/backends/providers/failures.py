@@ -9,7 +9,7 @@ Rules of this file:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
@@ -59,16 +59,14 @@ def _refused(how: str) -> UpstreamError:
 
 
 class Retold:
-    """Makes a provider's errors fit for our caller. Stateless; safe to share.
+    """Makes a provider's errors fit for our caller.
 
     ``pinned``: the config names the model, so an unknown one is not the caller's doing.
     """
 
-    def __init__(self, credential: str | None, *, pinned: bool) -> None:
+    def __init__(self, secrets: Iterable[str], *, pinned: bool) -> None:
         self._pinned = pinned
-        self._secrets = [_TOKEN]
-        if credential:
-            self._secrets.insert(0, _trace_of(credential))
+        self._secrets = [*map(_trace_of, filter(None, secrets)), _TOKEN]
 
     def tell(self, error: ApiError) -> ApiError:
         """The error to raise instead; it may be the same, made harmless."""

@@ -11,19 +11,16 @@ Rules of this file:
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
-from interlingua import sse
 from interlingua.backends.base import CallContext
 from interlingua.backends.transport import HttpTransport
-from interlingua.dialects.azure import AzureDialect
-from interlingua.dialects.base import ClientDialect, StreamReader, Target
-from interlingua.dialects.openai import OpenAIDialect
+from interlingua.dialects.base import EventDecoder, StreamReader, Target
 from interlingua.errors import ApiError, UpstreamError
 from interlingua.http import HttpCall, HttpReply, Transport
 from interlingua.types.chat import ChatDelta, ChatRequest
@@ -32,15 +29,12 @@ from interlingua.types.completions import CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
 from interlingua.types.models import ModelInfo
 
+from .credentials import Credential, Key
 from .failures import Retold, of_status, told_to_wait
-from .registry import ProviderModel
+from .registry import ProviderModel, dialect
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
-_DIALECTS: Mapping[str, Callable[[], ClientDialect]] = {
-    "azure": AzureDialect,
-    "openai": OpenAIDialect,
-}
 _LONGEST_ERROR = 64 * 1024
 #: 2,048 vectors of 4,096 numbers in decimal.
 _LONGEST_REPLY = 256 * 1024 * 1024
@@ -51,7 +45,14 @@ _LINGER_S = 0.25
 class Upstream:
     """Answers with a provider's model. Safe for concurrent calls."""
 
-    def __init__(self, model: ProviderModel, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        model: ProviderModel,
+        *,
+        credential: Credential | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """``credential``: the model's key unless given."""
         row = model.row
         self.info = ModelInfo(
             model_name=model.name,
@@ -60,10 +61,11 @@ class Upstream:
         )
         self.capabilities = model.capabilities
         self.concurrency = model.concurrency
-        self._dialect = _DIALECTS[row.dialect]()
+        self._dialect = dialect(row.dialect)()
+        self._credential = credential or Key(model.key, row.key_headers)
         self._transport = transport or HttpTransport(model.base_url)
         self._timeout_s = model.timeout_s
-        self._retold = Retold(model.key, pinned=model.model is not None)
+        self._pinned = model.model is not None
         #: What is added to a request so that its stream tells the usage.
         self._usage = True if row.asks_for_usage else None
         self._encoding = "base64" if row.vectors == "base64" else None
@@ -71,7 +73,8 @@ class Upstream:
             base_path=row.path.replace("{model}", quote(model.model or "", safe="")),
             model=model.model,
             api_version=model.api_version or row.api_version,
-            headers=_headers(model),
+            # Without a name some providers' firewalls refuse the call.
+            headers={"user-agent": f"interlingua/{version('interlingua')}", **row.headers},
             renames=self.capabilities.renames or {},
         )
 
@@ -80,6 +83,7 @@ class Upstream:
 
     async def close(self) -> None:
         await self._transport.close()
+        await self._credential.close()
 
     async def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
         del call
@@ -116,8 +120,7 @@ class Upstream:
     async def _vectors(self, wire: HttpCall, wanted: int) -> Embeddings:
         """One vector an input, in full precision: encodings are the server dialect's."""
         with self._retelling():
-            async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
-                await self._check(reply)
+            async with self._send(wire) as reply:
                 embeddings = self._dialect.read_embeddings(await _body(reply))
             if len(embeddings.vectors) != wanted or not all(embeddings.vectors):
                 raise UpstreamError(
@@ -133,14 +136,14 @@ class Upstream:
         read_whole: Callable[[bytes], Sequence[Delta]],
     ) -> AsyncGenerator[Delta]:
         with self._retelling():
-            async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
-                await self._check(reply)
+            async with self._send(wire) as reply:
                 if _is_json(reply.headers):
                     # It doesn't stream, or it failed with status 200.
                     for delta in read_whole(await _body(reply)):
                         yield delta
                     return
-                async with aclosing(_events(reply)) as events:
+                decoder = self._dialect.event_decoder()
+                async with aclosing(_events(reply, decoder)) as events:
                     async for data in events:
                         for delta in reader.read(data):
                             yield delta
@@ -152,10 +155,21 @@ class Upstream:
     def _whole_completion(self, body: bytes) -> Sequence[CompletionDelta]:
         return unfold_completion(self._dialect.read_completion(body))
 
+    @asynccontextmanager
+    async def _send(self, wire: HttpCall) -> AsyncGenerator[HttpReply]:
+        """The reply to a call that the provider accepted."""
+        signed = await self._credential.headers(wire)
+        wire = replace(wire, headers={**wire.headers, **signed})
+        async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
+            await self._check(reply)
+            yield reply
+
     async def _check(self, reply: HttpReply) -> None:
         """Raise what a reply that is no answer states."""
         if reply.status == 200:
             return
+        if reply.status in {401, 403}:
+            self._credential.refused()
         error = of_status(reply.status)
         if error is None:
             body = await _beginning(reply)
@@ -168,7 +182,7 @@ class Upstream:
             yield
         except ApiError as error:
             # Without a cause: a provider's own words may hold the credential.
-            raise self._retold.tell(error) from None
+            raise Retold(self._credential.secrets, pinned=self._pinned).tell(error) from None
 
 
 def create(model: ProviderModel) -> Upstream:
@@ -176,25 +190,12 @@ def create(model: ProviderModel) -> Upstream:
     return Upstream(model)
 
 
-def _headers(model: ProviderModel) -> Mapping[str, str]:
-    # Without a name some providers' firewalls refuse the call.
-    headers = {"user-agent": f"interlingua/{version('interlingua')}"}
-    if model.key is None:
-        return headers
-    if model.row.key in {"bearer", "both"}:
-        headers["authorization"] = f"Bearer {model.key}"
-    if model.row.key in {"api-key", "both"}:
-        headers["api-key"] = model.key
-    return headers
-
-
 def _is_json(headers: Mapping[str, str]) -> bool:
     return headers.get("content-type", "").lower().startswith("application/json")
 
 
-async def _events(reply: HttpReply) -> AsyncGenerator[bytes]:
+async def _events(reply: HttpReply, decoder: EventDecoder) -> AsyncGenerator[bytes]:
     """The data of the stream's events before ``[DONE]``, or before its end."""
-    decoder = sse.Decoder()
     async for chunk in reply.chunks:
         for data in decoder.feed(chunk):
             if data.strip() == b"[DONE]":

@@ -4,16 +4,21 @@ Rules of this file:
 - A row is data, and behaviour is a file: nothing asks which provider it is.
 - A row states what the provider documents; its ``source`` says where.
 - What a deployment can honour: dialect's default < row < config.
+- A dialect is found by its name among the entry points ``interlingua.dialects``.
 """
 
 import difflib
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
+from interlingua.dialects.base import ClientDialect
 from interlingua.types.models import Capabilities, ModelType, Operation, merge
+
+VectorEncoding = Literal["float", "base64"]
 
 _FILE = Path(__file__).with_name("registry.toml")
 _PLACE = "{model}"
@@ -25,11 +30,6 @@ _ANY = Capabilities(
     modalities=frozenset({"text", "image", "audio"}),
     image_text=True,
 )
-_BY_DIALECT = {
-    # Azure: ChatCompletionsOptions knows max_tokens alone.
-    "azure": Capabilities(renames={"max_completion_tokens": "max_tokens"}),
-    "openai": Capabilities(),
-}
 _OPERATIONS: dict[ModelType, frozenset[Operation]] = {
     "chat-completion": frozenset({"chat_completions"}),
     "text-generation": frozenset({"completions"}),
@@ -38,27 +38,34 @@ _OPERATIONS: dict[ModelType, frozenset[Operation]] = {
 }
 
 
+def _bearer() -> dict[str, str]:
+    return {"authorization": "Bearer {key}"}
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider: where it answers, in which dialect, and its quirks."""
 
     name: str
     #: What ``/info`` says of a model's publisher unless the config does.
     title: str
-    dialect: Literal["azure", "openai"]
+    #: An entry point of the group ``interlingua.dialects``.
+    dialect: str
     #: ``None``: only the config can know it.
     base_url: str | None = None
     #: What stands between ``base_url`` and the operation; may hold ``{model}``.
     path: str = ""
-    #: The headers that carry the key.
-    key: Literal["bearer", "api-key", "both"] = "bearer"
+    #: The headers that carry the key, in place of ``{key}``.
+    key_headers: dict[str, str] = msgspec.field(default_factory=_bearer)
     needs_key: bool = True
     api_version: str | None = None
+    #: What every call says besides.
+    headers: dict[str, str] = {}
     #: Whether a stream's usage must be asked for with ``stream_options``.
     asks_for_usage: bool = True
     #: Whether its chat models continue texts, too.
     completes: bool = False
     #: The encoding in which vectors are asked for; ``float`` asks for nothing.
-    vectors: Literal["float", "base64"] = "float"
+    vectors: VectorEncoding = "float"
     capabilities: Capabilities = Capabilities()
     #: The document that says so.
     source: str
@@ -90,12 +97,13 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def capabilities(self) -> Capabilities:
-        operations = _OPERATIONS[self.type]
-        if self.row.completes and self.type == "chat-completion":
-            operations |= {"completions"}
-        can = Capabilities(operations=operations)
         row = self.row
-        return merge(_ANY, can, _BY_DIALECT[row.dialect], row.capabilities, self.stated)
+        wire = dialect(row.dialect).CAPABILITIES
+        operations = _OPERATIONS[self.type]
+        if row.completes and self.type == "chat-completion":
+            operations |= {"completions"}
+        can = Capabilities(operations=operations & (wire.operations or frozenset()))
+        return merge(_ANY, wire, can, row.capabilities, self.stated)
 
 
 class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +114,19 @@ class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def rows() -> tuple[Row, ...]:
     """Every row, by name."""
     return msgspec.toml.decode(_FILE.read_bytes(), type=_Registry).row
+
+
+@cache
+def dialect(name: str) -> type[ClientDialect]:
+    """The wire of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    (found,) = entry_points(group="interlingua.dialects", name=name) or (None,)
+    if found is None:
+        raise KeyError(name)
+    return cast("type[ClientDialect]", found.load())
 
 
 def find(name: str) -> Row | None:
