@@ -107,8 +107,9 @@ class Telemetry:
         )
         self._registry.register(_Deployments(observe))
 
-    def call(self, operation: Operation) -> "CallMeasure":
+    def call(self, operation: Operation, call_id: str) -> "CallMeasure":
         """A call that has just come."""
+        del call_id
         return CallMeasure(self, operation)
 
     def page(self) -> tuple[str, bytes]:
@@ -126,6 +127,9 @@ class CallMeasure:
         self._usage: Usage | None = None
         self._first: float | None = None
         self._came = time.perf_counter()
+
+    def called_by(self, name: str) -> None:
+        """No label: how many callers there are isn't known beforehand."""
 
     def routed(self, deployment: str) -> None:
         self._deployment = deployment

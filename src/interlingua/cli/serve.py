@@ -1,5 +1,6 @@
 """``interlingua serve``: the server in this terminal."""
 
+import contextlib
 import logging
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import msgspec
 from interlingua.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from socket import socket
 
     from interlingua.catalog.card import Card
     from interlingua.config.schema import Config
     from interlingua.server.build import Planned
+    from interlingua.storage.meter import UsageMeter
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -81,35 +84,53 @@ def serve(
     finish (drain_timeout_s); a second one ends them.
     """
     from interlingua.config import load
-    from interlingua.server.run import listen, server_of, url_of
-    from interlingua.server.tls import certificate_of, context_of
+    from interlingua.server.run import listen
 
     flags = {"tls_cert": tls_cert, "tls_key": tls_key, "tls": tls}
     config = load.load(path, host=host, port=port, data_dir=data_dir, tls=flags)
+    with listen(config.server.host, config.server.port) as listener:
+        _run(config, listener, no_pull=no_pull, as_json=as_json)
+
+
+def _run(config: "Config", listener: "socket", *, no_pull: bool, as_json: bool) -> None:
+    from interlingua.config import load
+    from interlingua.server.app import App
+    from interlingua.server.build import build, plan
+    from interlingua.server.run import server_of, url_of
+    from interlingua.server.tls import certificate_of, context_of
+
     directory = load.data_dir(config.server.data_dir)
     keys, key_file = load.server_keys(config, directory)
     certificate = certificate_of(config.server, directory)
     context = context_of(certificate) if certificate else None
-    with listen(config.server.host, config.server.port) as listener:
-        from interlingua.server.app import App
-        from interlingua.server.build import build, plan
+    planned = _complete(plan(config, directory), config, directory, no_pull=no_pull)
+    ca = str(certificate.ca) if certificate and certificate.ca else None
+    url = url_of(listener, "https" if context else "http")
+    serving = _serving(url, planned, config, key_file=key_file, ca_file=ca)
 
-        planned = _complete(plan(config, directory), config, directory, no_pull=no_pull)
-        gateway = build(planned, config)
-        url = url_of(listener, "https" if context else "http")
-        ca = str(certificate.ca) if certificate and certificate.ca else None
-        serving = _serving(url, planned, config, key_file=key_file, ca_file=ca)
-        app = App(gateway, config, keys)
+    def tell() -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(serving))
+        else:
+            _welcome(serving, planned, keys[0] if keys else None)
+        sys.stdout.flush()
 
-        def tell() -> None:
-            if as_json:
-                click.echo(msgspec.json.encode(serving))
-            else:
-                _welcome(serving, planned, keys[0] if keys else None)
-            sys.stdout.flush()
-
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    with _usage(config, directory) as meters:
+        app = App(build(planned, config), config, keys, *meters)
         server_of(app, config.server, on_start=tell, tls=context).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _usage(config: "Config", directory: Path) -> "Iterator[list[UsageMeter]]":
+    """What keeps usage, where it is to be kept."""
+    if not config.server.usage:
+        yield []
+        return
+    from interlingua.storage.collector import recorded
+
+    with recorded(directory) as meter:
+        yield [meter]
 
 
 def _complete(

@@ -73,6 +73,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "where no other machine can reach the server."
         ),
     ] = None
+    usage: Annotated[
+        bool,
+        Meta(
+            description="Whether what each call used is kept, without its content, in data_dir "
+            "for `interlingua usage`."
+        ),
+    ] = True
     data_dir: Annotated[
         str | None,
         Meta(

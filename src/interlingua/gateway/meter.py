@@ -9,6 +9,9 @@ from interlingua.types.usage import Usage
 class CallMeter(Protocol):
     """Is told of one call, as each fact becomes known. Must not fail, and must be quick."""
 
+    def called_by(self, name: str) -> None:
+        """Who calls, by a name that is no secret."""
+
     def routed(self, deployment: str) -> None:
         """``deployment`` is to answer."""
 
@@ -19,14 +22,14 @@ class CallMeter(Protocol):
         """The answer is whole, and took this much."""
 
     def ended(self, status: int) -> None:
-        """The call is over. Told once, and last."""
+        """The call is over, but for the last byte of its reply. Told once, and last."""
 
 
 class Meter(Protocol):
     """Is told of all calls, and shows what it knows to who asks."""
 
-    def call(self, operation: Operation) -> CallMeter:
-        """A call of this operation has come."""
+    def call(self, operation: Operation, call_id: str) -> CallMeter:
+        """A call of this operation has come; ``call_id`` is the request id of its reply."""
 
     def page(self) -> tuple[str, bytes]:
         """Content type and body of ``GET /metrics``."""

@@ -18,6 +18,7 @@ from .asgi import Receive, Scope, Send
 from .auth import Authenticator, Keys, Tokens
 from .endpoint import Endpoint
 from .exchange import ClientGone, Exchange
+from .metering import CallsMeter, Meters
 from .routes import DialectName, dialect_of, match
 
 _log = logging.getLogger("interlingua.server")
@@ -28,8 +29,10 @@ _LAST_WORD_S = 5.0
 class App:
     """The server as an ASGI 3 application. ``gateway`` is opened and closed by its lifespan."""
 
-    def __init__(self, gateway: Gateway, config: Config, keys: Iterable[str]) -> None:
-        """Nothing is sent or started yet.
+    def __init__(
+        self, gateway: Gateway, config: Config, keys: Iterable[str], *meters: CallsMeter
+    ) -> None:
+        """Nothing is sent or started yet. ``meters`` are told of calls besides telemetry.
 
         Raises:
             ModuleNotFoundError: the config accepts tokens, and what checks them isn't
@@ -37,7 +40,7 @@ class App:
         """
         self.gateway = gateway
         authenticator = Authenticator(Keys(keys), _tokens(config))
-        meter = Telemetry(lambda: ops.observe(gateway.deployments))
+        meter = Meters(Telemetry(lambda: ops.observe(gateway.deployments)), *meters)
         self._endpoint = Endpoint(gateway, authenticator, config.server, meter=meter)
         self._dialects: dict[DialectName, ServerDialect] = {
             "azure": AzureDialect(default_policy=config.server.extra_parameters),

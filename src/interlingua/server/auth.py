@@ -32,9 +32,11 @@ _DOTS_IN_A_TOKEN = 2
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls, as far as it matters: what is permitted."""
+    """Who calls, as far as it matters: what is permitted, and whose usage it is."""
 
     grants: frozenset[Grant]
+    #: What usage is counted under; no secret.
+    name: str = ""
 
     @property
     def unlimited(self) -> bool:
@@ -57,8 +59,9 @@ class Caller(msgspec.Struct, frozen=True):
         return any(g.deployment in {None, deployment.lower()} for g in self.grants)
 
 
-#: A holder of a key, or of a token that may do what a key may.
-UNLIMITED = Caller(frozenset({Grant()}))
+_EVERYTHING = frozenset({Grant()})
+#: Who may do what a holder of a key may.
+UNLIMITED = Caller(_EVERYTHING)
 
 
 class Tokens(Protocol):
@@ -89,40 +92,46 @@ class Authenticator:
             Unavailable: whether the token is valid can't be said yet.
         """
         try:
-            self._keys.check(headers)
+            return self._keys.check(headers)
         except Unauthorized:
             token = _token(headers)
             if self._tokens is None or token is None:
                 raise
             return await self._tokens.check(token)
-        return UNLIMITED
 
 
 class Keys:
     """The keys that callers may use. Holds digests only."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = tuple(hashlib.sha256(key.encode("ascii")).digest() for key in keys)
+        digests = [hashlib.sha256(key.encode("ascii")).digest() for key in keys]
+        self._callers = tuple((digest, Caller(_EVERYTHING, _named(digest))) for digest in digests)
 
-    def check(self, headers: RawHeaders) -> None:
+    def check(self, headers: RawHeaders) -> Caller:
         """Let a caller with a valid key pass.
 
         Raises:
             Unauthorized: there is no key, or none that is valid.
         """
         candidates = _candidates(headers)
-        admitted = False
+        admitted: Caller | None = None
         for candidate in candidates:
             digest = hashlib.sha256(candidate).digest()
-            for known in self._digests:
-                admitted |= hmac.compare_digest(digest, known)
-        if admitted:
-            return
+            for known, caller in self._callers:
+                if hmac.compare_digest(digest, known):
+                    admitted = caller
+        if admitted is not None:
+            return admitted
         reason = "the key is not valid" if candidates else "there is no key"
         raise Unauthorized(
             f"Auth token validation failed: {reason}. Send one of the server's keys as "
             "'api-key: KEY' or 'Authorization: Bearer KEY'."
         )
+
+
+def _named(digest: bytes) -> str:
+    """What tells a key from others and doesn't help to guess it."""
+    return f"key-{digest[:4].hex()}"
 
 
 def _candidates(headers: RawHeaders) -> list[bytes]:

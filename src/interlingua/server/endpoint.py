@@ -120,8 +120,10 @@ class Endpoint:
         found = match(exchange.path)
         operation = found.row.operation if found is not None else None
         if operation is not None:
-            with metered(self._meter.call(operation)) as meter:
+            meter = self._meter.call(operation, exchange.id)
+            with metered(meter, exchange):
                 admitted, caller = await self._admit(exchange, found)
+                meter.called_by(caller.name)
                 route = Route(
                     operation=operation,
                     endpoint=admitted.endpoint,
@@ -320,9 +322,7 @@ async def _deliver(
     call.meter.begun()
     async with aclosing(answer.deltas) as deltas:
         if writer is not None:
-            usage = await stream(call.exchange, deltas, writer, _headers(answer))
-            if usage is not None:
-                call.meter.used(usage)
+            await stream(call.exchange, deltas, writer, _headers(answer), call.meter.used)
         else:
             await call.exchange.reply(200, _JSON | _headers(answer), await whole(deltas))
 

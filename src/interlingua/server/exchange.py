@@ -54,6 +54,8 @@ class Exchange:
         self.started = False
         self.streams = False
         self.finished = False
+        #: Told the status just before the last byte of a proper reply leaves.
+        self.on_end: Callable[[int], None] | None = None
         self._query = cast(bytes, scope.get("query_string", b""))
         self._receive = receive
         self._send = send
@@ -169,7 +171,7 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             await self._linger()
             body = b""
-        self.finished = True
+        self._end(status)
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin_stream(self, headers: Mapping[str, str]) -> None:
@@ -199,9 +201,14 @@ class Exchange:
 
     async def end_stream(self, data: bytes) -> None:
         """Send the last events and end the stream properly."""
+        self._end(200)
         await self.send_event(data)
-        self.finished = True
         await self._send({"type": "http.response.body", "body": b""})
+
+    def _end(self, status: int) -> None:
+        self.finished = True
+        if self.on_end is not None:
+            self.on_end(status)
 
     def abort(self, *, flush: bool = True) -> None:
         """Break the connection off without a proper end, so that every client notices.

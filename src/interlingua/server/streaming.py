@@ -8,7 +8,7 @@ Rules of this file:
   what writes.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TypeVar
 
 from interlingua.dialects.base import StreamWriter
@@ -26,7 +26,8 @@ async def stream(
     deltas: AsyncGenerator[Delta],
     writer: StreamWriter[Delta],
     headers: Mapping[str, str],
-) -> Usage | None:
+    used: Callable[[Usage], None],
+) -> None:
     """Send all deltas, then the stream's proper end. What was used comes with the last one."""
     await exchange.begin_stream(headers)
     delta: Delta | None = None
@@ -34,5 +35,6 @@ async def stream(
         events = writer.write(delta)
         if events:
             await exchange.send_event(events)
+    if delta is not None and delta.usage is not None:
+        used(delta.usage)
     await exchange.end_stream(writer.finish())
-    return delta.usage if delta is not None else None

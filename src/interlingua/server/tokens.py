@@ -69,10 +69,11 @@ class _Issuer:
 
     def caller(self, claims: Mapping[str, object]) -> Caller:
         """What the roles of a valid token permit."""
+        name = _subject(claims)
         if self._allow_all:
-            return UNLIMITED
+            return Caller(UNLIMITED.grants, name)
         held = (self._grants.get(role, frozenset()) for role in self._roles(claims))
-        return Caller(frozenset().union(*held))
+        return Caller(frozenset().union(*held), name)
 
     def _roles(self, claims: Mapping[str, object]) -> list[str]:
         if self._roles_claim is not None:
@@ -160,6 +161,12 @@ def _claim(claims: Mapping[str, object], name: str) -> object:
     outer, _, inner = name.partition(".")
     below = claims.get(outer)
     return _claim(below, inner) if inner and isinstance(below, dict) else None
+
+
+def _subject(claims: Mapping[str, object]) -> str:
+    """Whose token it is. Entra ID: `oid` is the same for every application, `sub` is not."""
+    named = (claims[name] for name in ("oid", "sub", "azp", "client_id") if name in claims)
+    return next((f"token-{each[:64]}" for each in named if isinstance(each, str)), "token")
 
 
 def _listed(claim: object) -> list[str]:

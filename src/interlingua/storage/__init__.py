@@ -1,0 +1,1 @@
+"""What outlives a process: usage, in files beside the models."""
