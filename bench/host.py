@@ -37,7 +37,7 @@ def main() -> None:
         file = Path(folder) / "interlingua.toml"
         file.write_text(CONFIG)
         config = load.load(str(file))
-        gateway = build(plan(config, load.data_dir(None)), config)
+        gateway = build(plan(config, load.data_dir(None)), config).gateway
         engine = gateway.deployments[0]
         backend = engine.backend
         assert isinstance(backend, LlamaCpp)

@@ -9,7 +9,7 @@ Rules of this file:
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from interlingua.types.models import Operation
@@ -112,9 +113,75 @@ class Telemetry:
         del call_id
         return CallMeasure(self, operation)
 
-    def page(self) -> tuple[str, bytes]:
+    def text(self) -> bytes:
+        """The page as this process knows it."""
+        return generate_latest(self._registry)
+
+    async def page(self) -> tuple[str, bytes]:
         """Content type and body of ``GET /metrics``."""
-        return CONTENT_TYPE_LATEST, generate_latest(self._registry)
+        return CONTENT_TYPE_LATEST, self.text()
+
+
+class SharedTelemetry(Telemetry):
+    """One of several workers' telemetry: its page shows them all together."""
+
+    def __init__(
+        self,
+        observe: Callable[[], Iterable[Observed]],
+        texts: Callable[[], Awaitable[Sequence[bytes]]],
+    ) -> None:
+        """``texts``: the pages of all workers, and of whoever owns the engines."""
+        super().__init__(observe)
+        self._texts = texts
+
+    async def page(self) -> tuple[str, bytes]:  # type: ignore[explicit-override]  # 3.12's
+        return CONTENT_TYPE_LATEST, added_up(await self._texts())
+
+
+def added_up(texts: Iterable[bytes]) -> bytes:
+    """Pages as one: what has the same name and labels is added up."""
+    families: dict[str, Metric] = {}
+    sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text.decode()):
+            known = families.setdefault(family.name, family)
+            for sample in family.samples:
+                series = (sample.name, tuple(sample.labels.items()))
+                if series not in sums and known is not family:
+                    known.samples.append(sample)
+                sums[series] = sums.get(series, 0.0) + sample.value
+    for family in families.values():
+        family.samples = [
+            sample._replace(value=sums[sample.name, tuple(sample.labels.items())])
+            for sample in family.samples
+        ]
+    return generate_latest(_Fixed(families.values()))
+
+
+def memory_page(engines: Iterable[tuple[str, int]]) -> bytes:
+    """The page of whoever owns the engines: deployments, and their engines' resident bytes."""
+    family = _memory_family()
+    for deployment, resident in engines:
+        family.add_metric((deployment,), resident)
+    return generate_latest(_Fixed([family]))
+
+
+class _Fixed(Collector):
+    """Families that are known already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:  # type: ignore[explicit-override]  # 3.12's
+        return self._families
+
+
+def _memory_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "interlingua_engine_resident_bytes",
+        "Resident memory of the deployment's engine process, while there is one.",
+        labels=("deployment",),
+    )
 
 
 class CallMeasure:
@@ -169,11 +236,7 @@ class _Deployments(Collector):
             "1 for the state that the deployment is in, 0 for the others.",
             labels=("deployment", "state"),
         )
-        memory = GaugeMetricFamily(
-            "interlingua_engine_resident_bytes",
-            "Resident memory of the deployment's engine process, while there is one.",
-            labels=("deployment",),
-        )
+        memory = _memory_family()
         for seen in self._observe():
             calls.add_metric((seen.deployment,), seen.calls)
             for name in seen.states:

@@ -37,12 +37,13 @@ import asyncio, sys
 sys.path.insert(0, {support!r})
 from service import app_of, hanging
 from interlingua.config.schema import ServerConfig
+from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of, url_of
 settings = ServerConfig(drain_timeout_s=60)
 listener = listen("127.0.0.1", 0)
 tell = lambda: print(url_of(listener), flush=True)
 app = app_of(hanging(), settings=settings)
-server_of(app, settings, on_start=tell).run(sockets=[listener])
+server_of(Live(app), settings, on_start=tell).run(sockets=[listener])
 """
 
 

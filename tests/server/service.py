@@ -17,6 +17,7 @@ from interlingua.gateway.deployments import Deployment, Limits
 from interlingua.gateway.gateway import Gateway
 from interlingua.server.app import App
 from interlingua.server.asgi import Message
+from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of, url_of
 from interlingua.types.chat import ChatDelta, ChatRequest
 from interlingua.types.models import Capabilities
@@ -99,7 +100,7 @@ def served(
 ) -> Iterator[str]:
     """The address of the app behind a real server on a real port, until the block ends."""
     listener = listen("127.0.0.1", 0)
-    server = server_of(app, settings or ServerConfig(drain_timeout_s=1), tls=tls)
+    server = server_of(Live(app), settings or ServerConfig(drain_timeout_s=1), tls=tls)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -35,7 +35,7 @@ def test_a_backend_that_is_a_model_needs_no_files(tmp_path: Path) -> None:
         max_waiting=3,
         capabilities=Capabilities(context_length=99),
     )
-    gateway = build(plan(config, tmp_path), config)
+    gateway = build(plan(config, tmp_path), config).gateway
     (deployment,) = gateway.deployments
     assert isinstance(deployment.backend, EchoBackend)
     assert deployment.name == deployment.info.model_name == "mine"
@@ -156,7 +156,7 @@ def test_a_providers_deployment_has_no_files(tmp_path: Path) -> None:
     )
     planned = plan(config, tmp_path)
     assert [each.card.name for each in planned] == ["gpt-4o"]
-    (deployment,) = build(planned, config).deployments
+    (deployment,) = build(planned, config).gateway.deployments
     assert isinstance(deployment.backend, Upstream)
     assert deployment.also_known_as == ("gpt-4o",)
     assert deployment.backend.concurrency == 3
@@ -170,11 +170,11 @@ def test_a_providers_deployment_has_no_files(tmp_path: Path) -> None:
 
 def test_a_type_and_a_row_say_the_operations(tmp_path: Path) -> None:
     config = elsewhere(provider="vllm", publisher="Us")
-    (deployment,) = build(plan(config, tmp_path), config).deployments
+    (deployment,) = build(plan(config, tmp_path), config).gateway.deployments
     assert deployment.capabilities.operations == {"chat_completions", "completions"}
     assert deployment.info.model_provider_name == "Us"
     config = elsewhere(type="embedding")
-    (deployment,) = build(plan(config, tmp_path), config).deployments
+    (deployment,) = build(plan(config, tmp_path), config).gateway.deployments
     assert deployment.capabilities.operations == {"embeddings"}
 
 

@@ -12,9 +12,11 @@ from interlingua.config.schema import Config, ServerConfig
 from interlingua.gateway.deployments import Deployment
 from interlingua.gateway.gateway import Gateway
 from interlingua.server.app import App
+from interlingua.server.metering import Meters
 from interlingua.storage.ledger import Ledger, UsageRow
 from interlingua.storage.meter import UsageMeter
 from interlingua.storage.spool import Spool
+from interlingua.telemetry import Telemetry
 
 from .service import CHAT, KEY, Caller, client_of, failing, hanging, served
 
@@ -27,7 +29,8 @@ class Kept:
         spool = Spool(directory)
         deployments = [Deployment(name=b.info.model_name, backend=b) for b in backends]
         config = Config(server=ServerConfig())
-        self.app = App(Gateway(deployments), config, [KEY], UsageMeter(spool))
+        meter = Meters(Telemetry(list), UsageMeter(spool))
+        self.app = App(Gateway(deployments), config, [KEY], meter=meter)
         self.close = spool.close
 
     def rows(self) -> list[UsageRow]:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("interlingua.cli.models:models", "List, show, pull and remove models."),
     "keys": ("interlingua.cli.keys:keys", "Make, show and replace the keys of a server."),
     "check": ("interlingua.cli.check:check", "Validate a config and say what it would serve."),
+    "reload": ("interlingua.cli.reload:reload", "Have a server read its config again."),
     "usage": ("interlingua.cli.usage:usage", "Say what the calls to a server used."),
     "info": ("interlingua.cli.info:info", "Say what answers at an endpoint."),
 }

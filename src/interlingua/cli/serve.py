@@ -13,12 +13,14 @@ import msgspec
 from interlingua.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from socket import socket
+    from ssl import SSLContext
 
     from interlingua.catalog.card import Card
-    from interlingua.config.schema import Config
+    from interlingua.config.schema import Config, ServerConfig
     from interlingua.server.build import Planned
+    from interlingua.server.loaded import Start
     from interlingua.storage.meter import UsageMeter
 
 
@@ -64,6 +66,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--tls", type=click.Choice(["dev"]), help="Speak TLS with a certificate made on this machine."
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that answer; else one."
+)
 @click.option("--no-pull", is_flag=True, help="Fail where a model would have to be fetched first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 def serve(
@@ -75,35 +80,47 @@ def serve(
     tls_cert: str | None,
     tls_key: str | None,
     tls: str | None,
+    workers: int | None,
     no_pull: bool,
     as_json: bool,
 ) -> None:
     """Answer the API here, with models on this machine.
 
     Models that aren't here yet are fetched first. SIGTERM or Ctrl-C lets calls under way
-    finish (drain_timeout_s); a second one ends them.
+    finish (drain_timeout_s); a second one ends them. SIGHUP, or `interlingua reload`, has the
+    config read again.
     """
     from interlingua.config import load
     from interlingua.server.run import listen
 
     flags = {"tls_cert": tls_cert, "tls_key": tls_key, "tls": tls}
-    config = load.load(path, host=host, port=port, data_dir=data_dir, tls=flags)
+
+    def read() -> "Config":
+        return load.load(path, host=host, port=port, data_dir=data_dir, workers=workers, tls=flags)
+
+    config = read()
     with listen(config.server.host, config.server.port) as listener:
-        _run(config, listener, no_pull=no_pull, as_json=as_json)
+        _run(config, read, listener, no_pull=no_pull, as_json=as_json)
 
 
-def _run(config: "Config", listener: "socket", *, no_pull: bool, as_json: bool) -> None:
+def _run(
+    config: "Config",
+    read: "Callable[[], Config]",
+    listener: "socket",
+    *,
+    no_pull: bool,
+    as_json: bool,
+) -> None:
     from interlingua.config import load
-    from interlingua.server.app import App
-    from interlingua.server.build import build, plan
-    from interlingua.server.run import server_of, url_of
+    from interlingua.server.loaded import Loaded, Start
+    from interlingua.server.run import url_of
     from interlingua.server.tls import certificate_of, context_of
 
     directory = load.data_dir(config.server.data_dir)
     keys, key_file = load.server_keys(config, directory)
     certificate = certificate_of(config.server, directory)
     context = context_of(certificate) if certificate else None
-    planned = _complete(plan(config, directory), config, directory, no_pull=no_pull)
+    planned = _complete(config, directory, no_pull=no_pull)
     ca = str(certificate.ca) if certificate and certificate.ca else None
     url = url_of(listener, "https" if context else "http")
     serving = _serving(url, planned, config, key_file=key_file, ca_file=ca)
@@ -115,16 +132,49 @@ def _run(config: "Config", listener: "socket", *, no_pull: bool, as_json: bool) 
             _welcome(serving, planned, keys[0] if keys else None)
         sys.stdout.flush()
 
+    def again() -> Loaded:
+        config = read()
+        keys, _ = load.server_keys(config, directory)
+        return Loaded(config=config, keys=keys, planned=_complete(config, directory, no_pull=True))
+
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    with _usage(config, directory) as meters:
-        app = App(build(planned, config), config, keys, *meters)
-        server_of(app, config.server, on_start=tell, tls=context).run(sockets=[listener])
+    start = Start(
+        listener=listener,
+        loaded=Loaded(config=config, keys=keys, planned=planned),
+        load=again,
+        data_dir=directory,
+        url=url,
+        tell=tell,
+    )
+    if config.server.workers == 1:
+        _run_alone(start, context)
+    else:
+        _run_workers(start)
+
+
+def _run_alone(start: "Start", context: "SSLContext | None") -> None:
+    from interlingua.server.run import server_of
+    from interlingua.server.single import Single
+
+    settings = start.loaded.config.server
+    with _usage(settings, start.data_dir) as meters:
+        live = Single(start, *meters).live
+        server_of(live, settings, on_start=start.tell, tls=context).run(sockets=[start.listener])
+
+
+def _run_workers(start: "Start") -> None:
+    from interlingua.server.supervisor import supervise
+    from interlingua.storage.collector import collected
+
+    kept = start.loaded.config.server.usage
+    with collected(start.data_dir) if kept else contextlib.nullcontext():
+        supervise(start)
 
 
 @contextlib.contextmanager
-def _usage(config: "Config", directory: Path) -> "Iterator[list[UsageMeter]]":
+def _usage(settings: "ServerConfig", directory: Path) -> "Iterator[list[UsageMeter]]":
     """What keeps usage, where it is to be kept."""
-    if not config.server.usage:
+    if not settings.usage:
         yield []
         return
     from interlingua.storage.collector import recorded
@@ -133,12 +183,11 @@ def _usage(config: "Config", directory: Path) -> "Iterator[list[UsageMeter]]":
         yield [meter]
 
 
-def _complete(
-    planned: "Sequence[Planned]", config: "Config", directory: Path, *, no_pull: bool
-) -> "Sequence[Planned]":
-    """Fetch what isn't on this machine yet."""
+def _complete(config: "Config", directory: Path, *, no_pull: bool) -> "tuple[Planned, ...]":
+    """What each deployment is, with what isn't on this machine yet fetched."""
     from interlingua.server.build import plan
 
+    planned = plan(config, directory)
     missing = {each.card.name: each.card for each in planned if each.stored is None}
     if not missing:
         return planned

@@ -56,13 +56,14 @@ def load(
     host: str | None = None,
     port: int | None = None,
     data_dir: str | None = None,
+    workers: int | None = None,
     tls: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Config:
     """The config in ``path``, else in the working directory, else the embedded default.
 
-    ``host``, ``port`` and ``data_dir``, where given, replace what the file says; so do the
-    settings in ``tls``, all of them together. ``keys`` are the secrets themselves; empty, one
-    is to be generated (:func:`server_keys`).
+    ``host``, ``port``, ``data_dir`` and ``workers``, where given, replace what the file says; so
+    do the settings in ``tls``, all of them together. ``keys`` are the secrets themselves; empty,
+    one is to be generated (:func:`server_keys`).
 
     Raises:
         ConfigError: it can't be read, or can't be served.
@@ -72,6 +73,7 @@ def load(
     try:
         document = _read(file)
         given: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, **tls}
+        given["workers"] = workers
         stated = {name: value for name, value in given.items() if value is not None}
         server = document.setdefault("server", {})
         if isinstance(server, dict):

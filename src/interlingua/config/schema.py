@@ -25,6 +25,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tuple[str, ...],
         Meta(description='Keys that callers may use, each as "${NAME}". Empty: one is generated.'),
     ] = ()
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Processes that answer. Beyond one, another one owns the engines.",
+        ),
+    ] = 1
     tls_cert: Annotated[
         str | None,
         Meta(description="File of the certificate and its chain (PEM): the server speaks TLS."),
@@ -153,7 +161,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="Tokens that one call gets. Unset: the card's."),
     ] = None
     slots: Annotated[
-        Annotated[int, Meta(ge=1, le=64)] | None,
+        Annotated[int, Meta(ge=1, le=1024)] | None,
         Meta(description="Calls worked on at once. Unset: follows from memory; 256 at a provider."),
     ] = None
     threads: Annotated[

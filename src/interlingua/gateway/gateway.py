@@ -76,12 +76,15 @@ class Gateway:
                 self._spawn(_open_managed(deployment))
         self._spawn(self._close_idle())
 
-    async def close(self) -> None:
-        """Stop all deployments. Calls under way should have been drained before."""
+    async def close(self, deployments: Sequence[Deployment] | None = None) -> None:
+        """Stop all deployments, or these alone where others live on in another gateway. Calls
+        under way should have been drained before.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(deployment.close() for deployment in self.deployments))
+        stopped = self.deployments if deployments is None else deployments
+        await asyncio.gather(*(deployment.close() for deployment in stopped))
 
     def info(self, route: Route, model: str | None, *, meter: CallMeter | None = None) -> ModelInfo:
         """Who would answer a call of this address and model."""

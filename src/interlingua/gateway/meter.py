@@ -31,5 +31,5 @@ class Meter(Protocol):
     def call(self, operation: Operation, call_id: str) -> CallMeter:
         """A call of this operation has come; ``call_id`` is the request id of its reply."""
 
-    def page(self) -> tuple[str, bytes]:
+    async def page(self) -> tuple[str, bytes]:
         """Content type and body of ``GET /metrics``."""

@@ -11,6 +11,7 @@ from interlingua.dialects.base import ServerDialect
 from interlingua.dialects.openai import OpenAIDialect
 from interlingua.errors import ApiError, InternalError, MethodNotAllowed, Unauthorized, Unavailable
 from interlingua.gateway.gateway import Gateway
+from interlingua.gateway.meter import Meter
 from interlingua.telemetry import Telemetry
 
 from . import ops
@@ -18,7 +19,6 @@ from .asgi import Receive, Scope, Send
 from .auth import Authenticator, Keys, Tokens
 from .endpoint import Endpoint
 from .exchange import ClientGone, Exchange
-from .metering import CallsMeter, Meters
 from .routes import DialectName, dialect_of, match
 
 _log = logging.getLogger("interlingua.server")
@@ -27,12 +27,19 @@ _LAST_WORD_S = 5.0
 
 
 class App:
-    """The server as an ASGI 3 application. ``gateway`` is opened and closed by its lifespan."""
+    """The server as an ASGI 3 application for HTTP; :class:`~.live.Live` opens and closes its
+    gateway.
+    """
 
     def __init__(
-        self, gateway: Gateway, config: Config, keys: Iterable[str], *meters: CallsMeter
+        self,
+        gateway: Gateway,
+        config: Config,
+        keys: Iterable[str],
+        *,
+        meter: Meter | None = None,
     ) -> None:
-        """Nothing is sent or started yet. ``meters`` are told of calls besides telemetry.
+        """Nothing is sent or started yet. ``meter``: telemetry of its own unless given.
 
         Raises:
             ModuleNotFoundError: the config accepts tokens, and what checks them isn't
@@ -40,7 +47,7 @@ class App:
         """
         self.gateway = gateway
         authenticator = Authenticator(Keys(keys), _tokens(config))
-        meter = Meters(Telemetry(lambda: ops.observe(gateway.deployments)), *meters)
+        meter = meter or Telemetry(lambda: ops.observe(gateway.deployments))
         self._endpoint = Endpoint(gateway, authenticator, config.server, meter=meter)
         self._dialects: dict[DialectName, ServerDialect] = {
             "azure": AzureDialect(default_policy=config.server.extra_parameters),
@@ -48,14 +55,13 @@ class App:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._answer(Exchange(scope, receive, send))
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+        await self._answer(Exchange(scope, receive, send))
 
-    def drain(self) -> None:
-        """The server is stopping: not ready, no new calls, half-sent ones are given up."""
-        self._endpoint.drain()
+    def drain(self, *, refuse: bool = True) -> None:
+        """The server is stopping: not ready, half-sent calls are given up, new ones refused
+        unless another process takes this one's place.
+        """
+        self._endpoint.drain(refuse=refuse)
 
     async def _answer(self, exchange: Exchange) -> None:
         dialect = self._dialects[dialect_of(exchange.path)]
@@ -80,18 +86,6 @@ class App:
                 dialect,
                 InternalError(f"The server failed; its log says why, at the call {exchange.id}."),
             )
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self.gateway.open()
-        await send({"type": "lifespan.startup.complete"})
-        try:
-            await receive()
-        except asyncio.CancelledError:
-            # The server was told to end at once; engine processes end with this one.
-            return
-        await self.gateway.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
 
 def _tokens(config: Config) -> Tokens | None:

@@ -17,6 +17,7 @@ import msgspec
 
 from interlingua.backends.base import Backend
 from interlingua.backends.engines.model import EngineModel
+from interlingua.backends.engines.process import EngineProcess, Launch
 from interlingua.backends.providers import http, registry
 from interlingua.backends.providers.registry import ProviderModel
 from interlingua.catalog.card import Card, StoredModel
@@ -53,15 +54,46 @@ def plan(config: Config, data_dir: Path) -> tuple[Planned, ...]:
     return tuple(_plan(deployment, store) for deployment in config.deployment)
 
 
-def build(planned: Sequence[Planned], config: Config) -> Gateway:
-    """The gateway over deployments whose models are all on this machine.
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway, and what it was built from."""
+
+    planned: tuple[Planned, ...]
+    config: Config
+    gateway: Gateway
+
+
+def build(
+    planned: Sequence[Planned],
+    config: Config,
+    *,
+    launch: Launch = EngineProcess,
+    before: Built | None = None,
+) -> Built:
+    """The gateway over deployments whose models are all on this machine. ``launch`` starts
+    engines. A deployment that was ``before`` and is to be the same stays the same object, and
+    open.
 
     Raises:
         ConfigError: what runs a model isn't installed.
     """
-    deployments = [_build(each, config) for each in planned]
+    kept = _kept(before, planned, config)
+    deployments = [kept.get(each.config.name) or _build(each, config, launch) for each in planned]
     endpoints = {endpoint.name: endpoint.traffic for endpoint in config.endpoint}
-    return Gateway(deployments, endpoints)
+    return Built(planned=tuple(planned), config=config, gateway=Gateway(deployments, endpoints))
+
+
+def _kept(
+    before: Built | None, planned: Sequence[Planned], config: Config
+) -> dict[str, Deployment]:
+    """The deployments, by name, for which nothing changes."""
+    if before is None or before.config.server.load_timeout_s != config.server.load_timeout_s:
+        return {}
+    wanted = {each.config.name: each for each in planned}
+    return {
+        each.config.name: deployment
+        for each, deployment in zip(before.planned, before.gateway.deployments, strict=True)
+        if wanted.get(each.config.name) == each
+    }
 
 
 def _plan(deployment: DeploymentConfig, store: Store) -> Planned:
@@ -166,7 +198,7 @@ def _entry_point(name: str) -> EntryPoint | None:
     return next(iter(entry_points(group="interlingua.backends", name=name)), None)
 
 
-def _build(planned: Planned, config: Config) -> Deployment:
+def _build(planned: Planned, config: Config, launch: Launch) -> Deployment:
     deployment = planned.config
     if planned.stored is None:
         raise ModelFileError(
@@ -175,7 +207,7 @@ def _build(planned: Planned, config: Config) -> Deployment:
         )
     return Deployment(
         name=deployment.name,
-        backend=_backend(planned, planned.stored),
+        backend=_backend(planned, planned.stored, launch),
         aliases=deployment.aliases,
         also_known_as=(planned.card.name, *planned.card.aliases),
         limits=Limits(
@@ -187,7 +219,7 @@ def _build(planned: Planned, config: Config) -> Deployment:
     )
 
 
-def _backend(planned: Planned, stored: StoredModel) -> Backend:
+def _backend(planned: Planned, stored: StoredModel, launch: Launch) -> Backend:
     if planned.provider is not None:
         return http.create(planned.provider)
     deployment = planned.config
@@ -198,6 +230,7 @@ def _backend(planned: Planned, stored: StoredModel) -> Backend:
         slots=deployment.slots,
         threads=deployment.threads,
         environment=child_environment(),
+        launch=launch,
         capabilities=deployment.capabilities,
     )
     return _create(planned, model)

@@ -85,6 +85,7 @@ class Endpoint:
     ) -> None:
         self.gateway = gateway
         self.draining = False
+        self._refuses = False
         self._authenticator = authenticator
         self._settings = settings
         self._meter = meter
@@ -103,9 +104,10 @@ class Endpoint:
             "image_embeddings": self._embed_images,
         }
 
-    def drain(self) -> None:
-        """Take no new calls, and give up the ones that are only half sent."""
+    def drain(self, *, refuse: bool) -> None:
+        """Give up calls that are only half sent, and take no new ones if ``refuse``."""
         self.draining = True
+        self._refuses = refuse
         end = asyncio.get_running_loop().time() + _DRAIN_BODY_S
         for clock in self._reading:
             clock.reschedule(end)
@@ -139,7 +141,7 @@ class Endpoint:
             case "metrics":
                 if not caller.unlimited:
                     raise Forbidden("No role of the token permits everything, as /metrics needs.")
-                kind, page = self._meter.page()
+                kind, page = await self._meter.page()
                 await exchange.reply(200, {"content-type": kind}, page)
             case "docs":
                 await exchange.reply(200, *pages.docs())
@@ -189,7 +191,7 @@ class Endpoint:
     async def _answer_call(
         self, exchange: Exchange, dialect: ServerDialect, route: Route, meter: CallMeter
     ) -> None:
-        if self.draining:
+        if self._refuses:
             raise Unavailable("The server is stopping. Try again.")
         deadline = asyncio.get_running_loop().time() + self._settings.call_timeout_s
         body = await self._read_body(exchange) if exchange.method == "POST" else b""

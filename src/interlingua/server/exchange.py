@@ -20,8 +20,10 @@ from interlingua.errors import BodyTooLarge, CallerError, RequestTimeout
 
 from .asgi import RawHeaders, Receive, Scope, Send
 
-#: How long a body may take to arrive.
-BODY_TIMEOUT_S = 60.0
+#: How long a body may take to arrive …
+BODY_TIMEOUT_S = 30.0
+#: … and longer as long as so many bytes a second came on average beyond that.
+LEAST_BYTES_A_S = 16 * 1024
 #: How long a client may take none of what was sent before it is given up.
 STALL_S = 60.0
 #: How long an oversized body is read on, unkept, so that its sender gets to read the reply;
@@ -100,13 +102,14 @@ class Exchange:
             self._refuse_size(limit)
         try:
             async with clock:
-                return await self._collect(limit)
+                return await self._collect(limit, clock)
         except TimeoutError as error:
             raise RequestTimeout("The body of the request didn't arrive in time.") from error
 
-    async def _collect(self, limit: int) -> bytes:
+    async def _collect(self, limit: int, clock: asyncio.Timeout) -> bytes:
         chunks: list[bytes] = []
         size = 0
+        first = end = clock.when()
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -118,6 +121,10 @@ class Exchange:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
+            # Unless a server that stops has cut it short.
+            if first is not None and clock.when() == end:
+                end = first + size / LEAST_BYTES_A_S
+                clock.reschedule(end)
 
     def _refuse_size(self, limit: int) -> None:
         self._oversized = True

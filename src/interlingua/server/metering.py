@@ -35,8 +35,8 @@ class Meters:
             return first
         return _CallMeters([first, *(each.call(operation, call_id) for each in self._others)])
 
-    def page(self) -> tuple[str, bytes]:
-        return self._first.page()
+    async def page(self) -> tuple[str, bytes]:
+        return await self._first.page()
 
 
 class _CallMeters:

@@ -21,12 +21,16 @@ import uvicorn
 from interlingua.config.schema import ServerConfig
 from interlingua.errors import ConfigError
 
-from .app import App
+from .live import Live
+from .protocol import Connection, State
 
 _BACKLOG = 2048
 #: Longer than clients keep idle connections, so that they close first and no request is
 #: sent into a connection that is being closed.
 _KEEP_ALIVE_S = 75
+#: How long an idle connection of a server that is being replaced stays: a request may be on
+#: its way.
+_LINGER_S = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -70,19 +74,21 @@ def url_of(listener: socket.socket, scheme: str = "http") -> str:
 
 
 def server_of(
-    app: App,
+    app: Live,
     settings: ServerConfig,
     *,
     on_start: Callable[[], None] | None = None,
     tls: ssl.SSLContext | None = None,
+    replaced: bool = False,
 ) -> uvicorn.Server:
     """A server to ``run(sockets=[listener])``; it ends once a signal, or its
     ``should_exit``, says so. ``on_start`` is called when it answers, and signals are heard.
-    With ``tls`` it speaks nothing else.
+    With ``tls`` it speaks nothing else. ``replaced``: others take over when it ends, so what
+    still comes on its connections is answered.
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         loop="auto",
         ws="none",
         lifespan="on",
@@ -95,7 +101,7 @@ def server_of(
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     logging.getLogger("uvicorn.error").addFilter(_worth_telling)
-    return _Server(config, app, on_start)
+    return _Server(config, app, on_start, replaced=replaced)
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
@@ -107,9 +113,16 @@ class _Server(uvicorn.Server):
     """Ends with exit code 0 when it is told to (``typing.override`` comes with Python 3.12)."""
 
     def __init__(
-        self, config: uvicorn.Config, app: App, on_start: Callable[[], None] | None
+        self,
+        config: uvicorn.Config,
+        app: Live,
+        on_start: Callable[[], None] | None,
+        *,
+        replaced: bool,
     ) -> None:
         super().__init__(config)
+        self._state = self.server_state = State()
+        self._replaced = replaced
         self._app = app
         self._on_start = on_start
 
@@ -136,5 +149,7 @@ class _Server(uvicorn.Server):
     async def shutdown(  # type: ignore[explicit-override]  # see above
         self, sockets: list[socket.socket] | None = None
     ) -> None:
-        self._app.drain()
+        if self._replaced:
+            self._state.linger_s = _LINGER_S
+        self._app.drain(refuse=not self._replaced)
         await super().shutdown(sockets)

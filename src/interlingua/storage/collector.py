@@ -22,14 +22,23 @@ def places(data_dir: Path) -> tuple[Path, Path]:
 @contextlib.contextmanager
 def recorded(data_dir: Path) -> Iterator[UsageMeter]:
     """A meter whose records end up in the ledger under ``data_dir``."""
+    spool = Spool(places(data_dir)[1])
+    with collected(data_dir):
+        try:
+            yield UsageMeter(spool)
+        finally:
+            spool.close()
+
+
+@contextlib.contextmanager
+def collected(data_dir: Path) -> Iterator[None]:
+    """Have the spools under ``data_dir`` moved into its ledger."""
     file, spools = places(data_dir)
-    spool = Spool(spools)
     collector = Collector(Ledger(file), spools)
     collector.start()
     try:
-        yield UsageMeter(spool)
+        yield
     finally:
-        spool.close()
         collector.stop()
 
 

@@ -27,7 +27,7 @@ import msgspec
 
 from interlingua.backends.transport import HttpTransport
 from interlingua.errors import ApiError, ModelNotReady
-from interlingua.http import HttpCall
+from interlingua.http import HttpCall, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +64,10 @@ class Child:
         self._program = program
         self._process = process
         self._directory = directory
-        self.headers = {"authorization": f"Bearer {key}"}
-        self.transport = HttpTransport(
-            socket_path=str(directory / "s.sock"), fresh_connections=program.fresh_connections
+        self.headers: Mapping[str, str] = {"authorization": f"Bearer {key}"}
+        self.socket_path = str(directory / "s.sock")
+        self.transport: Transport = HttpTransport(
+            socket_path=self.socket_path, fresh_connections=program.fresh_connections
         )
         self._reason: str | None = None
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)

@@ -31,7 +31,7 @@ from .llamacpp_completions import CompletionEngine
 from .llamacpp_embeddings import EmbeddingEngine
 from .memory import available_bytes, cores, slots_that_fit
 from .model import EngineModel
-from .process import EngineProcess
+from .process import Engine
 from .prompting import Prompter, control_pattern
 
 #: The context of one call where neither card nor config states one.
@@ -93,7 +93,7 @@ class LlamaCpp:
         self.capabilities = merge(
             _capabilities(model, header, context), card.capabilities, model.capabilities
         )
-        self._process = EngineProcess(
+        self._process = model.launch(
             model.name,
             program="interlingua.backends.engines.llamacpp_process",
             settings={
@@ -131,7 +131,7 @@ class LlamaCpp:
         )
 
     @property
-    def process(self) -> EngineProcess:
+    def process(self) -> Engine:
         """The engine's process, for whoever watches its memory."""
         return self._process
 

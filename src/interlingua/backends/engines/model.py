@@ -5,6 +5,8 @@ import msgspec
 from interlingua.catalog.card import StoredModel
 from interlingua.types.models import Capabilities
 
+from .process import EngineProcess, Launch
+
 
 class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     """A stored model under a deployment's name and limits. ``None``: the engine decides."""
@@ -17,5 +19,7 @@ class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
     #: What the engine's process finds in its environment besides a fixed PATH and LANG.
     environment: dict[str, str] = {}
+    #: Starts its process.
+    launch: Launch = EngineProcess
     #: The config's statements, merged over the card's.
     capabilities: Capabilities = Capabilities()

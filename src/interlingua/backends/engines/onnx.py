@@ -17,7 +17,6 @@ from interlingua.types.models import Capabilities, ModelInfo, Operation, merge
 
 from .model import EngineModel
 from .onnx_wire import EMBED, EMBED_IMAGES, ImageCall, TextCall, read_failure
-from .process import EngineProcess
 
 _PROGRAM = "interlingua.backends.engines.onnx_process"
 #: The engine makes batches of the calls that it has, so it is given many.
@@ -58,7 +57,7 @@ class OnnxBackend:
         stated = merge(card.capabilities, model.capabilities)
         self.capabilities = merge(_capabilities(card, stated), stated)
         self.concurrency = _TEXT_CALLS if card.engine == "onnx-text" else _IMAGE_CALLS
-        self.process = EngineProcess(
+        self.process = model.launch(
             model.name,
             program=_PROGRAM,
             settings=_settings(model),

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -24,6 +25,47 @@ class Pace(msgspec.Struct, frozen=True):
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class Alive(Protocol):
+    """An engine that answers, as far as calls to it need."""
+
+    transport: Transport
+    headers: Mapping[str, str]
+
+    @property
+    def alive(self) -> bool: ...
+
+    async def gone(self) -> None:
+        """Return when it has ended, or when it plainly hasn't."""
+        ...
+
+
+class Engine(Protocol):
+    """A process that answers calls, whoever started it."""
+
+    #: Carries calls to whichever process is up, and waits while it is started again.
+    transport: Transport
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def ready(self) -> Alive: ...
+    def now(self) -> float: ...
+    def rss_bytes(self) -> int | None: ...
+
+
+class Launch(Protocol):
+    """How a backend gets its engine; :class:`EngineProcess` is one way."""
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        program: str,
+        settings: Mapping[str, object],
+        fresh_connections: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Engine: ...
 
 
 class EngineProcess:
@@ -59,12 +101,17 @@ class EngineProcess:
         self._child: Child | None = None
         self._starting: asyncio.Task[Child] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self.transport: Transport = _EngineTransport(self)
+        self.transport: Transport = EngineTransport(self)
 
     @property
     def running(self) -> bool:
         """Whether the child is up and has answered its probe."""
         return self._child is not None and self._child.alive
+
+    @property
+    def child(self) -> Child | None:
+        """The child that is up, or was when last looked."""
+        return self._child
 
     @property
     def pid(self) -> int | None:
@@ -164,10 +211,10 @@ class EngineProcess:
             await asyncio.gather(self._begin(), return_exceptions=True)
 
 
-class _EngineTransport:
-    """Carries calls to whichever child is up."""
+class EngineTransport:
+    """Carries calls to whichever process of an engine is up."""
 
-    def __init__(self, process: EngineProcess) -> None:
+    def __init__(self, process: Engine) -> None:
         self._process = process
 
     def send(
@@ -202,7 +249,7 @@ class _EngineTransport:
 
 
 def _send(
-    child: Child, call: HttpCall, timeout_s: float | None
+    child: Alive, call: HttpCall, timeout_s: float | None
 ) -> AbstractAsyncContextManager[HttpReply]:
     headers = {**call.headers, **child.headers}
     return child.transport.send(msgspec.structs.replace(call, headers=headers), timeout_s=timeout_s)

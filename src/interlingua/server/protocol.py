@@ -1,0 +1,88 @@
+"""A connection: uvicorn's, with limits for those who send slowly, and a gentle end.
+
+Rules of this file:
+- A request's head arrives within ``HEAD_S`` of its first byte, or the connection ends.
+- A server whose place another one takes answers what comes on its idle connections for a
+  moment longer: a client may have sent just before the end.
+- A whole head in one piece, as nearly every one comes, costs nothing here.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+#: How long a request's head may take from its first byte on.
+HEAD_S = 10.0
+
+
+class State(ServerState):
+    """What the connections of a server share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: How long an idle connection stays once the server is stopping.
+        self.linger_s = 0.0
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection (``typing.override`` comes with Python 3.12)."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._state = server_state
+        self._in_head = False
+        self._draining = False
+        #: Ends the connection: in a head that takes too long, or idle while the server stops.
+        self._clock: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:  # type: ignore[explicit-override]  # see above
+        super().data_received(data)
+        if self._in_head:
+            if self._clock is None:
+                self._clock = self.loop.call_later(HEAD_S, self._end)
+        elif self._clock is not None:
+            self._stop_clock()
+
+    def on_message_begin(self) -> None:  # type: ignore[explicit-override]  # see above
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:  # type: ignore[explicit-override]  # see above
+        self._in_head = False
+        super().on_headers_complete()
+        if self._draining and self.cycle is not None:
+            # It says `Connection: close`.
+            self.cycle.keep_alive = False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # type: ignore[explicit-override]  # see above
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:  # type: ignore[explicit-override]  # see above
+        """The server is stopping: the reply under way is the last one, and an idle connection
+        ends, after ``linger_s`` without a byte.
+        """
+        self._draining = True
+        idle = self.cycle is None or self.cycle.response_complete
+        if not idle or not self._state.linger_s:
+            super().shutdown()
+        elif self._clock is None:
+            self._clock = self.loop.call_later(self._state.linger_s, self._end)
+
+    def _end(self) -> None:
+        self._clock = None
+        self.transport.close()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
