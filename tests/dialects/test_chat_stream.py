@@ -25,6 +25,7 @@ from .wires import AZURE, BOTH, OPENAI, REPLY, REPLY_2025, events
 
 ASK = ChatRequest(messages=(UserMessage("x"),), stream=True)
 STOP = ChatDelta(finish_reason="stop")
+USED = {"prompt_tokens": 3, "completion_tokens": 4}
 
 
 def written(dialect: JsonWire, *deltas: ChatDelta, reply: Any = REPLY) -> list[Any]:
@@ -205,6 +206,56 @@ def test_reasoning_has_two_names_and_content_may_be_a_list() -> None:
         chunk({"reasoning_content": "s", "content": [{"type": "text", "text": "a"}]}),
         chunk({}, "stop"),
     ) == [ChatDelta(reasoning="r"), ChatDelta(reasoning="s", text="a"), STOP]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"reasoning_content": "r"},
+        {"reasoning_content": "r", "reasoning": "r"},
+        {"reasoning_content": "", "reasoning": "r"},
+        {"reasoning": "r"},
+        {"thinking": "r"},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "r"}]},
+        {"reasoning_details": [{"type": "reasoning.summary", "summary": "r"}]},
+        # Mistral: ThinkChunk; others write its text at once.
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "r"}]}]},
+        {"content": [{"type": "thinking", "thinking": "r"}]},
+    ],
+)
+def test_reasoning_is_read_by_each_of_its_names(said: dict[str, object]) -> None:
+    assert read(chunk(said), chunk({}, "stop")) == [ChatDelta(reasoning="r"), STOP]
+    choice = {"index": 0, "message": said, "finish_reason": "stop"}
+    whole = OPENAI.read_chat(json.dumps({"choices": [choice]}).encode())
+    assert (whole.choices[0].reasoning, whole.choices[0].text) == ("r", "")
+
+
+@pytest.mark.parametrize(
+    ("told", "cached", "thought"),
+    [
+        ({"prompt_cache_hit_tokens": 2, "reasoning_tokens": 3}, 2, 3),
+        (
+            {
+                "prompt_tokens_details": {"cached_tokens": 2},
+                "completion_tokens_details": {"reasoning_tokens": 3},
+            },
+            2,
+            3,
+        ),
+        ({}, None, None),
+    ],
+)
+def test_cached_and_reasoning_tokens_are_read_where_providers_put_them(
+    told: dict[str, object], cached: int | None, thought: int | None
+) -> None:
+    deltas = read(chunk({}, "stop"), {"choices": [], "usage": {**USED, **told}})
+    assert deltas[-1].usage == Usage(3, 4, cached, thought)
+
+
+@pytest.mark.parametrize("reason", ["error", "insufficient_system_resource"])
+def test_an_end_in_an_error_is_no_answer(reason: str) -> None:
+    with pytest.raises(UpstreamError, match=reason):
+        read(chunk({"content": "a"}), chunk({}, reason))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,15 @@ from .hosts import read_host
 from .schema import Config, DeploymentConfig
 
 #: What only a model elsewhere has, and only a model here.
-_PROVIDERS_ONLY = ("base_url", "key", "api_version", "type", "publisher", "timeout_s")
+_PROVIDERS_ONLY = (
+    "base_url",
+    "key",
+    "api_version",
+    "family",
+    "type",
+    "publisher",
+    "timeout_s",
+)
 _ENGINES_ONLY = ("context_length", "threads")
 
 

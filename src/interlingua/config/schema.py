@@ -132,13 +132,26 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     api_version: Annotated[
         str | None, Meta(description="The api-version that the provider is told. Unset: the row's.")
     ] = None
+    family: Annotated[
+        str | None,
+        Meta(
+            description="The usual name of a provider's model, such as gpt-4o, where the "
+            "provider's own name doesn't say what it is. Unset: model."
+        ),
+    ] = None
     type: Annotated[
         ModelType | None,
-        Meta(description="What a provider's model is, as /info says it. Unset: chat-completion."),
+        Meta(
+            description="What a provider's model is, as /info says it. Unset: its family's, else "
+            "chat-completion."
+        ),
     ] = None
     publisher: Annotated[
         str | None,
-        Meta(description="Who made a provider's model, as /info says it. Unset: the provider."),
+        Meta(
+            description="Who made a provider's model, as /info says it. Unset: its family's, else "
+            "the provider."
+        ),
     ] = None
     timeout_s: Annotated[
         Annotated[float, Meta(gt=0)] | None,

@@ -42,14 +42,35 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None
 
 
-class _TextIn(msgspec.Struct, frozen=True):
-    text: str = ""
+class _PartIn(msgspec.Struct, frozen=True):
+    """A part of a message's content. Mistral: ThinkChunk has a list of parts, others text."""
+
+    text: str | None = None
+    thinking: object = None
+
+    @property
+    def thought(self) -> str:
+        return _texts(self.thinking, "text")
 
 
 class _FunctionIn(msgspec.Struct, frozen=True):
     name: str | None = None
     #: Text; some providers send the object itself.
     arguments: str | dict[str, object] | None = None
+
+
+def _texts(value: object, *members: str) -> str:
+    """The text, or the texts of a list's objects, by the first member that is there."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    found = []
+    for item in value:
+        if isinstance(item, dict):
+            texts = (item.get(member) for member in members)
+            found.append(next((text for text in texts if isinstance(text, str)), ""))
+    return "".join(found)
 
 
 class CallIn(msgspec.Struct, frozen=True):
@@ -74,24 +95,32 @@ class CallIn(msgspec.Struct, frozen=True):
 class SaidIn(msgspec.Struct, frozen=True):
     """A message or a delta, as providers send it."""
 
-    content: str | tuple[_TextIn, ...] | None = None
+    content: str | tuple[_PartIn, ...] | None = None
     reasoning_content: str | None = None
-    #: The other name of it (vLLM, OpenRouter).
+    #: The other names of it (vLLM, Groq, Cerebras, OpenRouter; Ollama; OpenRouter).
     reasoning: object = None
+    thinking: object = None
+    reasoning_details: object = None
     refusal: str | None = None
     tool_calls: tuple[CallIn, ...] | None = None
 
     @property
     def text(self) -> str:
         if isinstance(self.content, tuple):
-            return "".join(item.text for item in self.content)
+            return "".join(part.text or "" for part in self.content)
         return self.content or ""
 
     @property
     def thoughts(self) -> str:
-        if self.reasoning_content is None and isinstance(self.reasoning, str):
-            return self.reasoning
-        return self.reasoning_content or ""
+        """What was thought, by the first of its names: some providers send several."""
+        if self.reasoning_content:
+            return self.reasoning_content
+        for named in (self.reasoning, self.thinking):
+            if named and isinstance(named, str):
+                return named
+        if isinstance(self.content, tuple):
+            return "".join(part.thought for part in self.content)
+        return _texts(self.reasoning_details, "text", "summary")
 
 
 class ChoiceIn(msgspec.Struct, frozen=True):

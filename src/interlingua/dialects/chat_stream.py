@@ -226,6 +226,7 @@ class _Slots:
         self._by_index: dict[int, int] = {}
         self._ids: list[str | None] = []
         self._named: list[bool] = []
+        self._arguments: list[list[str]] = []
 
     def read(self, call: CallIn) -> ToolCallDelta:
         place = self._place(call)
@@ -233,6 +234,7 @@ class _Slots:
             place = len(self._ids)
             self._ids.append(None)
             self._named.append(False)
+            self._arguments.append([])
             if call.index is not None:
                 self._by_index[call.index] = place
         # Some providers repeat both with every piece.
@@ -240,6 +242,7 @@ class _Slots:
         new_name = call.name if call.name and not self._named[place] else None
         self._ids[place] = self._ids[place] or new_id
         self._named[place] = self._named[place] or new_name is not None
+        self._arguments[place].append(call.arguments)
         return ToolCallDelta(index=place, id=new_id, name=new_name, arguments=call.arguments)
 
     def _place(self, call: CallIn) -> int | None:
@@ -247,11 +250,29 @@ class _Slots:
         if call.index is None:
             if call.id:
                 return self._ids.index(call.id) if call.id in self._ids else None
-            return len(self._ids) - 1 if self._ids else None
+            last = len(self._ids) - 1
+            return last if self._ids and not self._is_next(last, call) else None
         place = self._by_index.get(call.index)
-        if place is not None and call.id and self._ids[place] not in {None, call.id}:
+        if place is not None and (self._has_another_id(place, call) or self._is_next(place, call)):
             return None
         return place
+
+    def _has_another_id(self, place: int, call: CallIn) -> bool:
+        return bool(call.id) and self._ids[place] not in {None, call.id}
+
+    def _is_next(self, place: int, call: CallIn) -> bool:
+        """Whether a piece without an id that is named again follows a whole call (Gemini)."""
+        if call.id or not call.name or not call.arguments or not self._named[place]:
+            return False
+        return _is_whole("".join(self._arguments[place]))
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _write_call(piece: ToolCallDelta) -> _Call:

@@ -32,7 +32,17 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "model_length": "length",
     "max_tokens": "length",
+    "max_output_tokens": "length",
+    "MAX_TOKENS": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "safety": "content_filter",
+    "SAFETY": "content_filter",
+    "refusal": "content_filter",
+    "recitation": "content_filter",
 }
+#: What ends a reply that is none (Mistral, OpenRouter; DeepSeek).
+_FAILURES = frozenset({"error", "insufficient_system_resource"})
 
 
 class _PromptDetails(msgspec.Struct, frozen=True):
@@ -51,6 +61,9 @@ class UsageWire(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int | None = 0
     prompt_tokens_details: _PromptDetails | None | UnsetType = UNSET
     completion_tokens_details: _CompletionDetails | None | UnsetType = UNSET
+    #: Other places of the same (DeepSeek; Perplexity), only ever read.
+    prompt_cache_hit_tokens: int | None | UnsetType = UNSET
+    reasoning_tokens: int | None | UnsetType = UNSET
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,12 +138,15 @@ def write_usage(usage: Usage) -> UsageWire:
 
 
 def read_usage(wire: UsageWire) -> Usage:
-    return Usage(
-        wire.prompt_tokens or 0,
-        wire.completion_tokens or 0,
-        wire.prompt_tokens_details.cached_tokens if wire.prompt_tokens_details else None,
-        wire.completion_tokens_details.reasoning_tokens if wire.completion_tokens_details else None,
+    cached = wire.prompt_tokens_details.cached_tokens if wire.prompt_tokens_details else None
+    thought = (
+        wire.completion_tokens_details.reasoning_tokens if wire.completion_tokens_details else None
     )
+    if cached is None and wire.prompt_cache_hit_tokens is not UNSET:
+        cached = wire.prompt_cache_hit_tokens
+    if thought is None and wire.reasoning_tokens is not UNSET:
+        thought = wire.reasoning_tokens
+    return Usage(wire.prompt_tokens or 0, wire.completion_tokens or 0, cached, thought)
 
 
 def read_finish(reason: str | None) -> FinishReason | None:
@@ -141,8 +157,8 @@ def read_finish(reason: str | None) -> FinishReason | None:
     """
     if not reason:
         return None
-    if reason == "error":
-        raise UpstreamError("The provider ended its reply with the finish reason 'error'.")
+    if reason in _FAILURES:
+        raise UpstreamError(f"The provider ended its reply with the finish reason {reason!r}.")
     return _FINISH_REASONS.get(reason, "stop")
 
 

@@ -12,19 +12,22 @@ _NAMES = 16
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What was done to a request's top-level parameters."""
+    """What was done to a request's top-level parameters, and to the roles of its messages."""
 
     dropped: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    #: Roles that the model doesn't take, and what their messages became.
+    folded: tuple[tuple[str, str], ...] = ()
 
     def header(self) -> str | None:
         """The value of ``x-interlingua-changes``; ``None`` when nothing changed."""
         members = []
         if self.dropped:
             members.append("dropped=" + _inner_list([_item(name) for name in self.dropped]))
-        if self.renamed:
-            items = [f"{_item(name)};to={_item(new)}" for name, new in self.renamed]
-            members.append("renamed=" + _inner_list(items))
+        for member, pairs in (("renamed", self.renamed), ("folded", self.folded)):
+            if pairs:
+                items = [f"{_item(name)};to={_item(new)}" for name, new in pairs]
+                members.append(f"{member}={_inner_list(items)}")
         return ", ".join(members) or None
 
 

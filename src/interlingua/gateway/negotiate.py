@@ -34,6 +34,7 @@ from interlingua.types.lift import check_lifted, lift
 from interlingua.types.models import Capabilities, ExtraParameters
 
 from .changes import Changes
+from .roles import FOLDED, fold_roles
 
 Request = TypeVar(
     "Request", ChatRequest, CompletionRequest, EmbeddingsRequest, ImageEmbeddingsRequest
@@ -41,7 +42,7 @@ Request = TypeVar(
 _AnyRequest = ChatRequest | CompletionRequest | EmbeddingsRequest | ImageEmbeddingsRequest
 
 #: Fields that are not parameters a model honours or not: what is asked, and of whom.
-_NOT_PARAMETERS = frozenset(
+NOT_PARAMETERS = frozenset(
     {
         "messages",
         "prompts",
@@ -71,6 +72,15 @@ _NEUTRAL: dict[str, Callable[[object], bool]] = {
 }
 
 
+#: Values that ask for what a model without the parameter does by itself.
+_FIXED: dict[str, object] = {
+    "temperature": 1,
+    "top_p": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+}
+
+
 def negotiate(
     request: Request, can: Capabilities, policy: ExtraParameters | None
 ) -> tuple[Request, Changes]:
@@ -91,19 +101,27 @@ def negotiate(
     changes = Changes()
     if request.extra:
         request, changes = _settle_extra(request, can, policy)
+    if can.refuses:
+        request = _settle_refused(request, can.refuses, can.renames or {})
     for name, value in given(request):
         _refuse_unsupported(name, value, can)
     for check in _CHECKS[type(request)]:
         check(request, can)
-    if can.renames and isinstance(request, ChatRequest):
-        changes = msgspec.structs.replace(changes, renamed=_renamed(request, can.renames))
+    if isinstance(request, ChatRequest):
+        if can.renames:
+            changes = msgspec.structs.replace(changes, renamed=_renamed(request, can.renames))
+        if can.roles is not None:
+            messages, folded = fold_roles(request.messages, can.roles)
+            if folded:
+                request = msgspec.structs.replace(request, messages=messages)
+                changes = msgspec.structs.replace(changes, folded=folded)
     return request, changes
 
 
 def given(request: _AnyRequest) -> Iterator[tuple[str, object]]:
     """The known top-level parameters that the caller gave a value, by their wire names."""
     for field in request.__struct_fields__:
-        if field in _NOT_PARAMETERS:
+        if field in NOT_PARAMETERS:
             continue
         value = getattr(request, field)
         if value is UNSET or value == () or (value is None and field != "max_tokens"):
@@ -113,7 +131,7 @@ def given(request: _AnyRequest) -> Iterator[tuple[str, object]]:
 
 def _renamed(request: ChatRequest, renames: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What the provider's dialect will call otherwise than the caller did."""
-    names = [request.limit_name if name == "max_tokens" else name for name, _ in given(request)]
+    names = [_spelled(request, name) for name, _ in given(request)]
     renamed = []
     for name in (*names, *request.extra):
         new = renames.get(name, name)
@@ -141,9 +159,36 @@ def _settle_extra(
             return _pass_through(request, can), Changes()
 
 
+def _settle_refused(
+    request: Request, refuses: frozenset[str], renames: Mapping[str, str]
+) -> Request:
+    """The request without what its target doesn't take and what asks for nothing."""
+    needless: dict[str, object] = {}
+    for name, value in given(request):
+        said = _spelled(request, name)
+        if said not in refuses or said in renames:
+            continue
+        neutral = _NEUTRAL.get(name)
+        if (name in _FIXED and value == _FIXED[name]) or (neutral and neutral(value)):
+            needless[name] = None
+        else:
+            raise _not_supported(said, value)
+    return msgspec.structs.replace(request, **needless) if needless else request
+
+
+def _spelled(request: _AnyRequest, name: str) -> str:
+    """The parameter's name as the caller wrote it."""
+    if name == "max_tokens" and isinstance(request, ChatRequest):
+        return request.limit_name
+    return name
+
+
 def _pass_through(request: Request, can: Capabilities) -> Request:
     """An engine honours what is on its own list, as the OpenAI route validates it."""
     if can.passes_through:
+        for name, value in request.extra.items():
+            if name in (can.refuses or ()):
+                raise _not_supported(name, value)
         return request
     extensions = can.extensions or frozenset()
     for name, value in request.extra.items():
@@ -165,7 +210,11 @@ def _refuse_unsupported(name: str, value: object, can: Capabilities) -> None:
         return
     if name == "dimensions" and value == can.embedding_length:
         return
-    raise ParameterNotSupported(
+    raise _not_supported(name, value)
+
+
+def _not_supported(name: str, value: object) -> ParameterNotSupported:
+    return ParameterNotSupported(
         f"This model doesn't support the parameter {name!r}. Leave it out.",
         location=("body", name),
         value=_harmless(value),
@@ -206,7 +255,7 @@ def _check_messages(request: ChatRequest, can: Capabilities) -> None:
     modalities = can.modalities or frozenset({"text"})
     for place, message in enumerate(request.messages):
         role = _tag(message)
-        if can.roles is not None and role not in can.roles:
+        if can.roles is not None and role not in can.roles and role not in FOLDED:
             raise _refuse(
                 ("body", "messages", place, "role"),
                 role,

@@ -24,9 +24,11 @@ class Changes(NamedTuple):
     dropped: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     more: int = 0
+    #: Roles that the model doesn't take, and what their messages became.
+    folded: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.dropped or self.renamed)
+        return bool(self.dropped or self.renamed or self.folded)
 
 
 def read_changes(header: str | None) -> Changes | None:
@@ -35,6 +37,7 @@ def read_changes(header: str | None) -> Changes | None:
         return None
     dropped: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    folded: tuple[tuple[str, str], ...] = ()
     more = 0
     for kind, items, rest in _LIST.findall(header):
         pairs = _ITEM.findall(items)
@@ -43,7 +46,9 @@ def read_changes(header: str | None) -> Changes | None:
             dropped = tuple(_text(name) for name, _ in pairs)
         elif kind == "renamed":
             renamed = tuple((_text(name), _text(new)) for name, new in pairs if new)
-    return Changes(dropped, renamed, more)
+        elif kind == "folded":
+            folded = tuple((_text(name), _text(new)) for name, new in pairs if new)
+    return Changes(dropped, renamed, more, folded)
 
 
 def _text(item: str) -> str:

@@ -19,6 +19,7 @@ from interlingua.backends.base import Backend
 from interlingua.backends.engines.model import EngineModel
 from interlingua.backends.engines.process import EngineProcess, Launch
 from interlingua.backends.providers import http, registry
+from interlingua.backends.providers.families import families_of
 from interlingua.backends.providers.registry import ProviderModel
 from interlingua.catalog.card import Card, StoredModel
 from interlingua.catalog.catalog import card_for_path, find, suggest
@@ -153,15 +154,17 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         )
     if row.needs_model and deployment.model is None:
         raise ConfigError(f"{where}: model: {row.title} has it in its address, so it must be set.")
+    families = families_of(deployment.family or deployment.model, row.name)
     model = ProviderModel(
         name=deployment.name,
         row=row,
         base_url=base_url,
         model=deployment.model,
+        family=deployment.family,
         key=deployment.key,
         api_version=deployment.api_version,
-        type=deployment.type or "chat-completion",
-        publisher=deployment.publisher or row.title,
+        type=deployment.type or (families[-1].type if families else "chat-completion"),
+        publisher=deployment.publisher or (families[-1].publisher if families else row.title),
         timeout_s=deployment.timeout_s or 120.0,
         concurrency=deployment.slots or 256,
         stated=deployment.capabilities,

@@ -30,11 +30,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     operations: frozenset[Operation] | None = None
     #: Known top-level parameters that it honours, by their wire names.
     parameters: frozenset[str] | None = None
+    #: Names that it doesn't take, whatever ``parameters`` says.
+    refuses: frozenset[str] | None = None
     #: Names that callers may send under ``extra-parameters: pass-through``. An engine
     #: honours just these; ``passes_through`` says that any name may be sent on (providers).
     extensions: frozenset[str] | None = None
     passes_through: bool | None = None
-    #: Roles beyond system, developer, user and assistant are ``tool``.
+    #: Roles that messages may have. A ``system`` or ``developer`` message that it doesn't take
+    #: goes on as the other of the two, else inside the next user message.
     roles: frozenset[str] | None = None
     #: Kinds of content parts: ``text``, ``image``, ``audio``.
     modalities: frozenset[str] | None = None
@@ -54,6 +57,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     #: Whether the model thinks aloud in ``<think>``.
     reasoning: bool | None = None
+    #: Whether a provider can be asked for a stream; else one whole reply is asked for.
+    streams: bool | None = None
     #: A provider's own names of known parameters of a chat, as in
     #: ``{ max_tokens = "max_completion_tokens" }``.
     renames: dict[str, str] | None = None

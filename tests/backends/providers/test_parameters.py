@@ -11,6 +11,8 @@ from interlingua.backends.providers.registry import Row, rows
 from interlingua.dialects.azure import AzureDialect
 from interlingua.dialects.base import Target
 from interlingua.dialects.openai import OpenAIDialect
+from interlingua.errors import ParameterNotSupported
+from interlingua.gateway.fates import Fate, fates
 from interlingua.gateway.negotiate import negotiate
 from interlingua.types.chat import ChatRequest, UserMessage
 
@@ -31,8 +33,14 @@ def test_a_parameter_goes_on_under_its_name_or_the_one_that_is_told(row: Row) ->
     empty = ChatRequest(messages=(UserMessage(content="Hi"),))
     for name, fields in VALUES.items():
         request = msgspec.structs.replace(empty, **fields)
+        fate = fates(backend.capabilities, "chat_completions").get(name, Fate("honoured"))
+        if fate.state == "refused":
+            with pytest.raises(ParameterNotSupported):
+                negotiate(request, backend.capabilities, "error")
+            continue
         settled, changes = negotiate(request, backend.capabilities, "error")
         told = dict(changes.renamed).get(name, name)
+        assert told == (fate.to or name)
         body = json.loads(dialect.write_chat_call(settled, target).body)
         assert set(body) == {"messages", told}, name
         assert set(dict(changes.renamed)) <= {name}

@@ -3,8 +3,8 @@
 Rules of this file:
 - Address, headers and credential come from the config alone; nothing of a request reaches
   them.
-- Chats and text completions are always asked for as streams, so that silence can be told from
-  work and leaving is noticed at once; embeddings, which have no stream, are one reply.
+- Chats and text completions are asked for as streams wherever there are any, so that silence
+  can be told from work and leaving is noticed at once; embeddings are one reply.
 - A reply that is cut, empty, stalled or malformed is an error, never an answer.
 - Every error passes :class:`~.failures.Retold` before anybody reads it.
 """
@@ -30,6 +30,7 @@ from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmb
 from interlingua.types.models import ModelInfo
 
 from .credentials import Credential, Key
+from .deltas import ToolCalls, thoughts_apart
 from .failures import Retold, of_status, told_to_wait
 from .registry import ProviderModel, dialect
 
@@ -66,8 +67,9 @@ class Upstream:
         self._transport = transport or HttpTransport(model.base_url)
         self._timeout_s = model.timeout_s
         self._pinned = model.model is not None
+        self._streams = self.capabilities.streams is not False
         #: What is added to a request so that its stream tells the usage.
-        self._usage = True if row.asks_for_usage else None
+        self._usage = True if row.asks_for_usage and self._streams else None
         self._encoding = "base64" if row.vectors == "base64" else None
         self._target = Target(
             base_path=row.path.replace("{model}", quote(model.model or "", safe="")),
@@ -87,18 +89,22 @@ class Upstream:
 
     async def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
         del call
-        request = replace(request, stream=True, include_usage=self._usage)
+        request = replace(request, stream=self._streams, include_usage=self._usage)
         wire = self._dialect.write_chat_call(request, self._target)
         deltas = self._stream(wire, self._dialect.chat_reader(), self._whole_chat)
+        if self.capabilities.reasoning:
+            deltas = thoughts_apart(deltas)
+        calls = ToolCalls()
         async with aclosing(deltas):
             async for delta in deltas:
-                yield delta
+                told = delta.tool_calls or delta.finish_reason
+                yield calls.settle(delta) if told else delta
 
     async def complete(
         self, request: CompletionRequest, call: CallContext
     ) -> AsyncGenerator[CompletionDelta]:
         del call
-        request = replace(request, stream=True, include_usage=self._usage)
+        request = replace(request, stream=self._streams, include_usage=self._usage)
         wire = self._dialect.write_completion_call(request, self._target)
         deltas = self._stream(wire, self._dialect.completion_reader(), self._whole_completion)
         async with aclosing(deltas):

@@ -3,7 +3,7 @@
 Rules of this file:
 - A row is data, and behaviour is a file: nothing asks which provider it is.
 - A row states what the provider documents; its ``source`` says where.
-- What a deployment can honour: dialect's default < row < config.
+- What a deployment can honour: dialect's default < row < family of the model < config.
 - A dialect is found by its name among the entry points ``interlingua.dialects``.
 """
 
@@ -17,6 +17,8 @@ import msgspec
 
 from interlingua.dialects.base import ClientDialect
 from interlingua.types.models import Capabilities, ModelType, Operation, merge
+
+from .families import Family, combined, families_of
 
 VectorEncoding = Literal["float", "base64"]
 
@@ -85,6 +87,8 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     #: The provider's name for it; ``None``: the caller's goes on.
     model: str | None = None
+    #: What it is, where its name doesn't say so.
+    family: str | None = None
     key: str | None = None
     api_version: str | None = None
     type: ModelType = "chat-completion"
@@ -96,6 +100,11 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     stated: Capabilities = Capabilities()
 
     @property
+    def families(self) -> tuple[Family, ...]:
+        """What is known of models of its name."""
+        return families_of(self.family or self.model, self.row.name)
+
+    @property
     def capabilities(self) -> Capabilities:
         row = self.row
         wire = dialect(row.dialect).CAPABILITIES
@@ -103,7 +112,8 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
         if row.completes and self.type == "chat-completion":
             operations |= {"completions"}
         can = Capabilities(operations=operations & (wire.operations or frozenset()))
-        return merge(_ANY, wire, can, row.capabilities, self.stated)
+        families = (family.capabilities for family in self.families)
+        return merge(combined((_ANY, wire, can, row.capabilities, *families)), self.stated)
 
 
 class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
