@@ -55,6 +55,7 @@ def _configuration() -> Iterator[str]:
     for part in (
         schema.ServerConfig,
         schema.DeploymentConfig,
+        schema.EntraConfig,
         schema.EndpointConfig,
         schema.IssuerConfig,
     ):

@@ -9,6 +9,7 @@ import msgspec.inspect
 
 from interlingua.errors import ConfigError
 
+from .entra import check_entra
 from .hosts import read_host
 from .schema import Config, DeploymentConfig
 
@@ -16,6 +17,7 @@ from .schema import Config, DeploymentConfig
 _PROVIDERS_ONLY = (
     "base_url",
     "key",
+    "entra",
     "api_version",
     "family",
     "type",
@@ -114,6 +116,7 @@ def check_deployments(config: Config) -> None:
                 )
         if elsewhere:
             _check_address(deployment, where)
+            check_entra(deployment, where)
         elif deployment.model is None:
             raise ConfigError(
                 f"{where}: it has no model: name a card of the catalog or a file, or the "
@@ -197,6 +200,8 @@ def _struct_in(kind: msgspec.inspect.Type) -> msgspec.inspect.StructType | None:
             return kind
         case msgspec.inspect.Metadata(type=inner):
             return _struct_in(inner)
+        case msgspec.inspect.UnionType(types=options):
+            return next(filter(None, map(_struct_in, options)), None)
         case msgspec.inspect.VarTupleType(item_type=inner):
             return _struct_in(inner)
         case _:

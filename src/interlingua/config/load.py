@@ -33,7 +33,9 @@ KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,512}")
 #: A provider's may be a token, which is longer.
 _PROVIDER_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,8192}")
 #: Where a secret may stand.
-_SECRETS = frozenset({("server", "keys"), ("deployment", "key")})
+_SECRETS = frozenset(
+    {("server", "keys"), ("deployment", "key"), ("deployment", "entra", "client_secret")}
+)
 
 _DEFAULT = Path(__file__).with_name("default.toml")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -139,6 +141,15 @@ def child_environment() -> dict[str, str]:
     return {name: environment[name] for name in _CHILD_VARIABLES if name in environment}
 
 
+def identity_endpoint() -> tuple[str | None, str | None]:
+    """Where this machine's managed identity gets its tokens, and what it must show there.
+
+    Azure: "Managed identities for App Service". Elsewhere neither is set.
+    """
+    environment = _environment()
+    return environment.get("IDENTITY_ENDPOINT"), environment.get("IDENTITY_HEADER")
+
+
 def environment_with(directory: Path) -> dict[str, str]:
     """The environment for another ``interlingua`` command on the same data directory."""
     return {**_environment(), "INTERLINGUA_DATA_DIR": str(directory)}
@@ -203,7 +214,7 @@ def _with_secrets(config: Config, *, embedded: bool) -> Config:
     return msgspec.structs.replace(
         config,
         server=msgspec.structs.replace(config.server, keys=keys),
-        deployment=tuple(_with_key(deployment) for deployment in config.deployment),
+        deployment=tuple(_with_entra(_with_key(deployment)) for deployment in config.deployment),
     )
 
 
@@ -218,6 +229,17 @@ def _with_key(deployment: DeploymentConfig) -> DeploymentConfig:
             "ASCII characters without spaces."
         )
     return msgspec.structs.replace(deployment, key=key)
+
+
+def _with_entra(deployment: DeploymentConfig) -> DeploymentConfig:
+    entra = deployment.entra
+    if entra is None or entra.client_secret is None:
+        return deployment
+    setting = f'deployment "{deployment.name}", entra: client_secret'
+    secret = _referenced(entra.client_secret, setting, 'client_secret = "${CLIENT_SECRET}"')
+    return msgspec.structs.replace(
+        deployment, entra=msgspec.structs.replace(entra, client_secret=secret)
+    )
 
 
 def _secret(text: str, setting: str) -> str:

@@ -102,6 +102,39 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
 
+class EntraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[deployment.entra]``: tokens of Microsoft Entra ID instead of a provider's key."""
+
+    managed_identity: Annotated[
+        bool,
+        Meta(description="The managed identity of this machine, container or App Service asks."),
+    ] = False
+    tenant: Annotated[
+        str | None, Meta(description="An application asks: the directory that it is in.")
+    ] = None
+    client_id: Annotated[
+        str | None,
+        Meta(description="The application; or a managed identity that a user assigned."),
+    ] = None
+    client_secret: Annotated[
+        str | None, Meta(description='The application\'s secret, as "${NAME}".')
+    ] = None
+    client_certificate: Annotated[
+        str | None,
+        Meta(description="Instead: the file of its certificate and RSA private key (PEM)."),
+    ] = None
+    authority: Annotated[
+        str, Meta(description="Where the tokens come from; national clouds differ.")
+    ] = "https://login.microsoftonline.com"
+    scope: Annotated[
+        str,
+        Meta(
+            description="What the tokens are for: Azure OpenAI; Foundry's is "
+            "https://ai.azure.com/.default, a managed endpoint's https://ml.azure.com/.default."
+        ),
+    ] = "https://cognitiveservices.azure.com/.default"
+
+
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[deployment]]``: a named model ready to answer."""
 
@@ -128,6 +161,10 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     key: Annotated[
         str | None, Meta(description='The provider\'s key, as "${NAME}". Unset: none is sent.')
+    ] = None
+    entra: Annotated[
+        EntraConfig | None,
+        Meta(description="Tokens of Microsoft Entra ID instead of a key. Unset: none is sent."),
     ] = None
     api_version: Annotated[
         str | None, Meta(description="The api-version that the provider is told. Unset: the row's.")

@@ -19,13 +19,14 @@ from interlingua.backends.base import Backend
 from interlingua.backends.engines.model import EngineModel
 from interlingua.backends.engines.process import EngineProcess, Launch
 from interlingua.backends.providers import http, registry
+from interlingua.backends.providers.entra import EntraIdentity, IdentityEndpoint
 from interlingua.backends.providers.families import families_of
 from interlingua.backends.providers.registry import ProviderModel
 from interlingua.catalog.card import Card, StoredModel
 from interlingua.catalog.catalog import card_for_path, find, suggest
 from interlingua.catalog.store import Store
-from interlingua.config.load import child_environment
-from interlingua.config.schema import Config, DeploymentConfig
+from interlingua.config.load import child_environment, identity_endpoint
+from interlingua.config.schema import Config, DeploymentConfig, EntraConfig
 from interlingua.errors import ConfigError, ModelFileError
 from interlingua.gateway.deployments import Deployment, Limits
 from interlingua.gateway.gateway import Gateway
@@ -147,7 +148,7 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
     base_url = deployment.base_url or row.base_url
     if base_url is None:
         raise ConfigError(f"{where}: base_url: only you know where your {row.title} answers.")
-    if row.needs_key and deployment.key is None:
+    if row.needs_key and deployment.key is None and deployment.entra is None:
         raise ConfigError(
             f'{where}: key: {row.title} wants one: key = "${{NAME}}", its value in the '
             "environment variable NAME."
@@ -162,6 +163,7 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         model=deployment.model,
         family=deployment.family,
         key=deployment.key,
+        entra=_entra(deployment.entra),
         api_version=deployment.api_version,
         type=deployment.type or (families[-1].type if families else "chat-completion"),
         publisher=deployment.publisher or (families[-1].publisher if families else row.title),
@@ -172,6 +174,40 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
     if not model.capabilities.operations:
         raise ConfigError(f"{where}: type: {row.title} has no models of the type {model.type!r}.")
     return model
+
+
+def _entra(config: EntraConfig | None) -> EntraIdentity | None:
+    if config is None:
+        return None
+    endpoint = None
+    if config.managed_identity:
+        url, header = identity_endpoint()
+        endpoint = IdentityEndpoint(url, header) if url and header else IdentityEndpoint()
+    file = config.client_certificate
+    return EntraIdentity(
+        scope=config.scope,
+        authority=config.authority,
+        tenant=config.tenant,
+        client_id=config.client_id,
+        client_secret=config.client_secret,
+        client_certificate=Path(file).expanduser() if file else None,
+        endpoint=endpoint,
+    )
+
+
+def _upstream(provider: ProviderModel) -> Backend:
+    try:
+        return http.create(provider)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f'deployment "{provider.name}", entra: a certificate needs the module {error.name!r}: '
+            "pip install 'interlingua[entra]'"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no certificate with an RSA key"
+        raise ConfigError(
+            f'deployment "{provider.name}", entra: client_certificate: {reason}'
+        ) from error
 
 
 def _local(deployment: DeploymentConfig, path: Path) -> StoredModel:
@@ -224,7 +260,7 @@ def _build(planned: Planned, config: Config, launch: Launch) -> Deployment:
 
 def _backend(planned: Planned, stored: StoredModel, launch: Launch) -> Backend:
     if planned.provider is not None:
-        return http.create(planned.provider)
+        return _upstream(planned.provider)
     deployment = planned.config
     model = EngineModel(
         name=deployment.name,

@@ -31,6 +31,7 @@ from interlingua.types.models import ModelInfo
 
 from .credentials import Credential, Key
 from .deltas import ToolCalls, thoughts_apart
+from .entra import EntraToken
 from .failures import Retold, of_status, told_to_wait
 from .registry import ProviderModel, dialect
 
@@ -192,7 +193,13 @@ class Upstream:
 
 
 def create(model: ProviderModel) -> Upstream:
-    """The backend of a row that has no behaviour of its own."""
+    """The backend of a row that has no behaviour of its own.
+
+    Raises:
+        ModuleNotFoundError, OSError, ValueError: see :class:`~.entra.EntraToken`.
+    """
+    if model.entra is not None:
+        return Upstream(model, credential=EntraToken(model.entra))
     return Upstream(model)
 
 

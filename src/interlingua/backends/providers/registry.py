@@ -18,6 +18,7 @@ import msgspec
 from interlingua.dialects.base import ClientDialect
 from interlingua.types.models import Capabilities, ModelType, Operation, merge
 
+from .entra import EntraIdentity
 from .families import Family, combined, families_of
 
 VectorEncoding = Literal["float", "base64"]
@@ -90,6 +91,8 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     #: What it is, where its name doesn't say so.
     family: str | None = None
     key: str | None = None
+    #: Whose tokens of Microsoft Entra ID are sent instead.
+    entra: EntraIdentity | None = None
     api_version: str | None = None
     type: ModelType = "chat-completion"
     publisher: str
