@@ -17,12 +17,15 @@ import msgspec
 
 from interlingua import errors
 from interlingua.backends.providers import registry
+from interlingua.backends.providers.families import families
 from interlingua.catalog.catalog import load_cards
+from interlingua.cli.families import capability_facts
 from interlingua.cli.main import cli
 from interlingua.config import schema
 from interlingua.dialects.error_wire import write_azure_error, write_openai_error
+from interlingua.gateway.fates import PARAMETERS, Fate, fates
 from interlingua.server.routes import table
-from interlingua.types.models import Capabilities
+from interlingua.types.models import Capabilities, ModelType
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -241,6 +244,81 @@ def _providers() -> Iterator[str]:
     yield from _table(head, listed)
 
 
+def _parameters() -> Iterator[str]:
+    """A table for each operation: who does what with which parameter."""
+    for operation, names in PARAMETERS.items():
+        kinds = [kind for kind, can in registry.OPERATIONS.items() if operation in can]
+        kinds += ["chat-completion"] * (operation == "completions")
+        told = {}
+        for row in registry.rows():
+            for kind in kinds:
+                can = _of(row, kind)
+                if operation in (can.operations or ()):
+                    told[f"`{row.name}`"] = fates(can, operation)
+        yield f"### {operation.replace('_', ' ').capitalize()}: `{_wire(operation)}`"
+        yield ""
+        yield from _fates_table(names, told)
+
+
+def _family_parameters() -> Iterator[str]:
+    for operation in ("chat_completions", "embeddings"):
+        told = {}
+        for family in families():
+            if (family.type == "embedding") == (operation == "embeddings"):
+                where = f" (at {', '.join(f'`{row}`' for row in family.rows)})" * bool(family.rows)
+                told[family.name + where] = fates(family.capabilities, operation)
+        yield f"### {operation.replace('_', ' ').capitalize()}"
+        yield ""
+        yield from _fates_table(PARAMETERS[operation], told)
+
+
+def _families() -> Iterator[str]:
+    rows = [
+        (
+            family.name,
+            family.publisher,
+            ", ".join(f"`{name}`" for name in family.models),
+            "; ".join(
+                f"{label}: {text}"
+                for label, text in capability_facts(family.capabilities)
+                if label not in {"refuses", "renames"}
+            ),
+            family.source,
+        )
+        for family in families()
+    ]
+    yield from _table(("family", "publisher", "names", "what is known", "source"), rows)
+
+
+def _fates_table(names: tuple[str, ...], told: dict[str, dict[str, Fate]]) -> Iterator[str]:
+    """A line each; what all of them take is said once, above."""
+    everywhere = [n for n in names if all(fate[n] == Fate("honoured") for fate in told.values())]
+    others = [name for name in names if name not in everywhere]
+    if everywhere:
+        yield f"Honoured by all: {', '.join(f'`{name}`' for name in everywhere)}."
+        yield ""
+    if others:
+        rows = [(who, *(_cell(fate[name]) for name in others)) for who, fate in told.items()]
+        yield from _table(("", *(f"`{name}`" for name in others)), rows)
+
+
+def _cell(fate: Fate) -> str:
+    if fate.to:
+        return f"→ `{fate.to}`"
+    if fate.state == "refused":
+        return "refused"
+    return ", ".join(fate.values) or "✓"
+
+
+def _of(row: registry.Row, kind: ModelType) -> Capabilities:
+    model = registry.ProviderModel(name="x", row=row, base_url="x", publisher="x", type=kind)
+    return model.capabilities
+
+
+def _wire(operation: str) -> str:
+    return "/" + operation.replace("chat_", "chat/").replace("image_", "images/")
+
+
 def _renames(row: registry.Row) -> dict[str, str]:
     model = registry.ProviderModel(name="x", row=row, base_url="x", publisher="x")
     return model.capabilities.renames or {}
@@ -320,6 +398,9 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "errors": _errors,
     "models": _models,
     "providers": _providers,
+    "parameters": _parameters,
+    "families": _families,
+    "family_parameters": _family_parameters,
     "routes": _routes,
     "commands": _commands,
 }

@@ -175,3 +175,26 @@ assert run(["models", "show", "phi-4", "--data-dir", "/nowhere"]) == 0
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_a_providers_model_can_do_is_shown_by_its_name(
+    data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "show", "openai/o1-2024-12-17", *data]) == 0
+    shown = capsys.readouterr().out
+    for fact in (
+        "OpenAI reasoning models > o1",
+        "max_tokens as max_completion_tokens",
+        "at azure-openai, foundry",
+        "Azure OpenAI: reasoning models",
+    ):
+        assert fact in shown
+    assert run(["models", "show", "text-embedding-3-small", "--json", *data]) == 0
+    told = json.loads(capsys.readouterr().out)["provider_model"]
+    assert (told["publisher"], told["type"]) == ("OpenAI", "embedding")
+    assert told["capabilities"]["embedding_length"] == 1536
+    assert told["parameters"]["embeddings"]["input_type"] == {"state": "refused"}
+    # A model that runs here, too, shows both.
+    assert run(["models", "show", "Phi-4", "--json", *data]) == 0
+    both = json.loads(capsys.readouterr().out)
+    assert both["provider_model"]["publisher"] == both["publisher"] == "Microsoft"

@@ -316,6 +316,9 @@ async def test_the_models_are_listed_as_openai_and_github_do(client: httpx2.Asyn
     assert catalog[0]["id"] == "interlingua/echo"
     assert catalog[0]["supported_output_modalities"] == ["text", "embeddings"]
     assert catalog[1]["capabilities"] == ["streaming"]
+    ability = catalog[0]["interlingua"]
+    assert "chat_completions" in ability["capabilities"]["operations"]
+    assert ability["parameters"]["chat_completions"]["temperature"]["state"] == "honoured"
 
 
 HEADER_NAMES = st.sampled_from(

@@ -68,16 +68,24 @@ def list_models(data_dir: str | None, as_json: bool, everything: bool) -> None:
 @_data_dir
 @_as_json
 def show(name: str, data_dir: str | None, as_json: bool) -> None:
-    """Show all that is known of one model: limits, files, licence, where it is."""
-    from interlingua.catalog.catalog import require
+    """Show all that is known of one model: limits, files, licence, where it is.
 
-    card, store = require(name), _store(data_dir)
+    Models that only providers serve are known too: what one of that name can do.
+    """
+    from interlingua.backends.providers.families import families_of
+    from interlingua.catalog.catalog import find, require
+
+    from .families import as_facts, as_json_object
+
+    families = families_of(name)
+    card, store = find(name), _store(data_dir)
+    if card is None and not families:
+        require(name)  # which says what may have been meant
     if as_json:
-        known = _row(card, store) | {"card": msgspec.to_builtins(card)}
-        manifest = store.manifest(card)
-        _print_json(known | {"path": str(store.path(card)) if manifest else None})
+        known: dict[str, object] = {} if card is None else _known(card, store)
+        _print_json(known | (as_json_object(name, families) if families else {}))
         return
-    facts = _facts(card, store)
+    facts = [*(_facts(card, store) if card else ()), *as_facts(name, families)]
     width = max(len(label) for label, _ in facts)
     for label, text in facts:
         click.echo(f"{label:<{width}}  {text}")
@@ -156,6 +164,12 @@ def _row(card: "Card", store: "Store") -> dict[str, object]:
     }
 
 
+def _known(card: "Card", store: "Store") -> dict[str, object]:
+    """What ``show --json`` says of a model that may run here."""
+    path = str(store.path(card)) if store.manifest(card) else None
+    return _row(card, store) | {"card": msgspec.to_builtins(card), "path": path}
+
+
 def _print_table(cards: "list[Card]", store: "Store") -> None:
     from rich.console import Console
     from rich.table import Table
@@ -215,14 +229,9 @@ def _facts(card: "Card", store: "Store") -> list[tuple[str, str]]:
 
 def _capabilities(card: "Card") -> list[tuple[str, str]]:
     """What the card states beyond its engine's own."""
-    stated: list[tuple[str, str]] = []
-    for field in card.capabilities.__struct_fields__:
-        value: object = getattr(card.capabilities, field)
-        if value is None:
-            continue
-        text = ", ".join(sorted(map(str, value))) if isinstance(value, frozenset) else str(value)
-        stated.append((field.replace("_", " "), text))
-    return stated
+    from .families import capability_facts
+
+    return capability_facts(card.capabilities)
 
 
 def _download_bytes(card: "Card") -> int | None:

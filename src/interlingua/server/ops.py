@@ -8,7 +8,9 @@ import msgspec
 
 from interlingua.errors import NotFound
 from interlingua.gateway.deployments import Deployment, State
+from interlingua.gateway.fates import PARAMETERS, Fate, fates
 from interlingua.telemetry import Observed
+from interlingua.types.models import Capabilities, Operation, stated
 
 #: Azure: a managed endpoint's scoring container answers this at ``GET /``.
 HEALTHY = b'"healthy"'
@@ -35,6 +37,13 @@ class _ModelList(msgspec.Struct, frozen=True):
     object: str = "list"
 
 
+class _Ability(msgspec.Struct, frozen=True):
+    """What a deployment can honour, and what becomes of each parameter, by operation."""
+
+    capabilities: dict[str, object]
+    parameters: dict[Operation, dict[str, Fate]]
+
+
 class _CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """GitHub Models: an entry of ``GET /catalog/models``, as far as it is known here."""
 
@@ -45,6 +54,8 @@ class _CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     supported_output_modalities: list[str]
     capabilities: list[str] = msgspec.field(default_factory=list)
     limits: dict[str, int] = {}
+    #: Beyond GitHub's shape.
+    interlingua: _Ability
 
 
 class _Process(Protocol):
@@ -131,6 +142,14 @@ def _catalog_model(deployment: Deployment) -> _CatalogModel:
         publisher=publisher,
         supported_input_modalities=sorted(inputs),
         supported_output_modalities=["text"] * texts + ["embeddings"] * vectors,
-        capabilities=["streaming"] * texts + ["tool-calling"] * ("tools" in (can.parameters or ())),
+        capabilities=["streaming"] * texts + ["tool-calling"] * _calls_tools(can),
         limits={"max_input_tokens": can.context_length} if can.context_length else {},
+        interlingua=_Ability(
+            stated(can), {each: fates(can, each) for each in PARAMETERS if each in operations}
+        ),
     )
+
+
+def _calls_tools(can: Capabilities) -> bool:
+    """Whether it says that it does; a provider judges for itself."""
+    return "tools" in (can.parameters or ()) and "tools" not in (can.refuses or ())

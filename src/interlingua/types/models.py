@@ -73,3 +73,13 @@ def merge(*layers: Capabilities) -> Capabilities:
             if value is not None:
                 stated[field] = value
     return msgspec.convert(stated, Capabilities)
+
+
+def stated(can: Capabilities) -> dict[str, object]:
+    """What is stated, as it is shown: lists in order."""
+    shown: dict[str, object] = {}
+    for field in can.__struct_fields__:
+        value: object = getattr(can, field)
+        if value is not None:
+            shown[field] = sorted(value) if isinstance(value, frozenset) else value
+    return shown

@@ -33,7 +33,8 @@ _ANY = Capabilities(
     modalities=frozenset({"text", "image", "audio"}),
     image_text=True,
 )
-_OPERATIONS: dict[ModelType, frozenset[Operation]] = {
+#: What models of a type answer.
+OPERATIONS: dict[ModelType, frozenset[Operation]] = {
     "chat-completion": frozenset({"chat_completions"}),
     "text-generation": frozenset({"completions"}),
     "embedding": frozenset({"embeddings"}),
@@ -111,12 +112,15 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     def capabilities(self) -> Capabilities:
         row = self.row
         wire = dialect(row.dialect).CAPABILITIES
-        operations = _OPERATIONS[self.type]
+        operations = OPERATIONS[self.type]
         if row.completes and self.type == "chat-completion":
             operations |= {"completions"}
+        offered = row.capabilities.operations
+        if offered is not None:
+            operations &= offered
         can = Capabilities(operations=operations & (wire.operations or frozenset()))
         families = (family.capabilities for family in self.families)
-        return merge(combined((_ANY, wire, can, row.capabilities, *families)), self.stated)
+        return merge(combined((_ANY, wire, row.capabilities, *families, can)), self.stated)
 
 
 class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
