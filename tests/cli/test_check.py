@@ -110,9 +110,11 @@ def test_a_provider_is_told_without_its_key(
     monkeypatch.setenv("PROVIDER_KEY", "top-secret")
     deployment = '[[deployment]]\nname = "far"\nprovider = "groq"\nkey = "${PROVIDER_KEY}"\n'
     (tmp_path / "interlingua.toml").write_text(deployment)
-    assert run(["check"]) == 0
+    assert run(["check", "--offline"]) == 0
     shown = capsys.readouterr().out
     assert "top-secret" not in shown
+    assert "far: groq at https://api.groq.com/openai/v1: not asked" in shown
+    assert "chat completions: refused  n, logit_bias, logprobs, top_logprobs" in shown
     row = next(line for line in shown.splitlines() if line.startswith("far "))
     assert row.split() == [*["far", "-", "groq", "serverless", "-", "none", "/endpoints/far", "-"]]
 

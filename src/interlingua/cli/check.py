@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from interlingua.config.schema import Config, DeploymentConfig
     from interlingua.server.build import Planned
 
+    from .provider_check import Provider, Reach
+
 #: Engine → the module that it needs, and the extra that brings it.
 LIBRARIES = {
     "llamacpp": ("xllamacpp", "llamacpp"),
@@ -60,6 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     keys: str | None = None
     deployments: tuple[Deployment, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    #: What :mod:`.provider_check` says of each deployment at a provider.
+    providers: "tuple[Provider, ...]" = ()
     problems: tuple[Finding, ...] = ()
     remarks: tuple[Finding, ...] = ()
 
@@ -76,12 +80,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     help="Else the interlingua.toml of this directory, else what serve does without one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(path: Path | None, as_json: bool) -> int:
+@click.option("--offline", "reach", flag_value="offline", help="Ask no provider anything.")
+@click.option(
+    "--try",
+    "reach",
+    flag_value="try",
+    help="Make one smallest call to each provider: it may cost a few tokens.",
+)
+def check(path: Path | None, as_json: bool, reach: "Reach | None") -> int:
     """Validate a config and say what it would serve.
 
-    Nothing is started, loaded or fetched. The exit code is 1 if it can't be served as it is.
+    Nothing is started or loaded. Providers are asked for their lists of models, with the
+    deployment's own credential: whether they are there, take it, and know the model. The exit
+    code is 1 if it can't be served as it is.
     """
-    report = examine(path)
+    report = examine(path, reach or "look")
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
     else:
@@ -89,9 +102,11 @@ def check(path: Path | None, as_json: bool) -> int:
     return 0 if report.servable else 1
 
 
-def examine(path: Path | None) -> Report:
+def examine(path: Path | None, reach: "Reach" = "offline") -> Report:
     """Everything that can be said of a config without running it."""
     from interlingua.config.load import data_dir, load
+
+    from .provider_check import ask_providers
 
     label = _label(path)
     try:
@@ -102,7 +117,12 @@ def examine(path: Path | None) -> Report:
     scheme = "https" if config.server.tls or config.server.tls_cert else "http"
     address = f"{scheme}://{_host(config.server.host)}:{config.server.port or 'PORT'}"
     checked = [_deployment(config, each, directory, address) for each in config.deployment]
-    problems = (*_missing(config), *(problem for _, found, _ in checked for problem in found))
+    providers = ask_providers(config, directory, reach)
+    problems = (
+        *_missing(config),
+        *(problem for _, found, _ in checked for problem in found),
+        *_said(providers, "problem"),
+    )
     return Report(
         config=label,
         servable=not problems,
@@ -110,9 +130,18 @@ def examine(path: Path | None) -> Report:
         keys=_keys(config, directory),
         deployments=tuple(row for row, _, _ in checked),
         endpoints=_endpoints(config, address),
+        providers=providers,
         problems=problems,
-        remarks=tuple(remark for _, _, remarks in checked for remark in remarks),
+        remarks=(
+            *(remark for _, _, remarks in checked for remark in remarks),
+            *_said(providers, "remark"),
+        ),
     )
+
+
+def _said(providers: "tuple[Provider, ...]", what: str) -> tuple[Finding, ...]:
+    said = ((each.name, getattr(each, what)) for each in providers)
+    return tuple(Finding(f'deployment "{name}"', text) for name, text in said if text)
 
 
 def _missing(config: "Config") -> tuple[Finding, ...]:
@@ -274,9 +303,20 @@ def _print(report: Report) -> None:
                 for each in report.endpoints
             ],
         )
+    _providers(report)
     _findings("Remarks", report.remarks)
     _findings("Problems", report.problems)
     click.echo("\nIt can be served." if report.servable else "\nIt can't be served as it is.")
+
+
+def _providers(report: Report) -> None:
+    from .provider_check import in_words
+
+    if report.providers:
+        click.echo("\nProviders:")
+    for provider in report.providers:
+        for line in in_words(provider):
+            click.echo(f"  {line}")
 
 
 def _findings(title: str, findings: tuple[Finding, ...]) -> None:

@@ -124,6 +124,21 @@ class Upstream:
         wire = self._dialect.write_image_embeddings_call(request, self._target)
         return await self._vectors(wire, len(request.inputs))
 
+    async def look(self, path: str) -> tuple[int, bytes]:
+        """Status and body of what the provider has at a path, by GET; whatever the status."""
+        target = self._target
+        query = {} if target.api_version is None else {"api-version": target.api_version}
+        headers = {"accept": "application/json", **target.headers}
+        wire = HttpCall(method="GET", path=path, query=query, headers=headers)
+        with self._retelling():
+            wire = await self._signed(wire)
+            async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
+                return reply.status, await _body(reply)
+
+    async def _signed(self, wire: HttpCall) -> HttpCall:
+        signed = await self._credential.headers(wire)
+        return replace(wire, headers={**wire.headers, **signed})
+
     async def _vectors(self, wire: HttpCall, wanted: int) -> Embeddings:
         """One vector an input, in full precision: encodings are the server dialect's."""
         with self._retelling():
@@ -165,8 +180,7 @@ class Upstream:
     @asynccontextmanager
     async def _send(self, wire: HttpCall) -> AsyncGenerator[HttpReply]:
         """The reply to a call that the provider accepted."""
-        signed = await self._credential.headers(wire)
-        wire = replace(wire, headers={**wire.headers, **signed})
+        wire = await self._signed(wire)
         async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
             await self._check(reply)
             yield reply

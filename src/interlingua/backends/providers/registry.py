@@ -58,6 +58,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     base_url: str | None = None
     #: What stands between ``base_url`` and the operation; may hold ``{model}``.
     path: str = ""
+    #: Where GET tells its models, which costs nothing; empty: nowhere. May hold ``{path}``.
+    lists: str = "{path}/models"
     #: The headers that carry the key, in place of ``{key}``.
     key_headers: dict[str, str] = msgspec.field(default_factory=_bearer)
     needs_key: bool = True
@@ -78,6 +80,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def needs_model(self) -> bool:
         """Whether the address holds the model, which then only the config may name."""
         return _PLACE in self.path
+
+    @property
+    def lists_at(self) -> str:
+        return self.lists.replace("{path}", self.path)
 
 
 class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
