@@ -19,7 +19,7 @@ CHAT = "/chat/completions"
 @pytest.mark.anyio
 async def test_thoughts_inside_the_text_are_told_apart_from_it() -> None:
     with ScriptedUpstream() as upstream:
-        upstream.on(CHAT, chat_stream("<thi", "nk>\nWhat", " now", "</think>", "\n\nThis", "."))
+        upstream.on(CHAT, chat_stream("<", "think>\nWhat", " now", "</think>", "\n\nThis", "."))
         async with opened(upstream.url, model="sonar-reasoning-pro") as provider:
             said = (await answer(provider)).choices[0]
         assert (said.reasoning, said.text) == ("What now", "This.")
