@@ -653,6 +653,11 @@ export interface components {
             supported_output_modalities?: string[];
             capabilities?: string[];
             limits?: Record<string, unknown>;
+            /** @description What the deployment can honour, and what becomes of each parameter. */
+            interlingua?: {
+                capabilities?: Record<string, unknown>;
+                parameters?: Record<string, unknown>;
+            };
         };
         Health: {
             /** @enum {string} */
