@@ -211,3 +211,23 @@ async def test_an_issuer_that_is_not_there_is_no_fault_of_the_caller() -> None:
     with pytest.raises(Unavailable, match="can't be reached"):
         await credential.headers(CALL)
     await credential.close()
+
+
+@pytest.mark.anyio
+async def test_those_who_wait_share_a_failure_and_who_leaves_takes_nothing_away() -> None:
+    with ScriptedUpstream() as issuer:
+        issuer.on(TOKENS, html(500), granted("token"))
+        credential = EntraToken(application(issuer.url))
+        told = await asyncio.gather(
+            *(credential.headers(CALL) for _ in range(5)), return_exceptions=True
+        )
+        assert [type(each) for each in told] == [UpstreamError] * 5
+        assert len(issuer.requests) == 1
+        leaves = asyncio.create_task(credential.headers(CALL))
+        stays = asyncio.create_task(credential.headers(CALL))
+        await asyncio.sleep(0)
+        leaves.cancel()
+        assert await stays == {"authorization": "Bearer token"}
+        assert leaves.cancelled()
+        assert len(issuer.requests) == 2
+        await credential.close()

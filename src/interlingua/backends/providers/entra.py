@@ -1,8 +1,8 @@
 """Tokens of Microsoft Entra ID, with which this server calls Azure.
 
 Rules of this file:
-- A token is fetched when a call needs one, by one call at a time, and kept until shortly before
-  it expires or the provider refuses it.
+- A token is fetched when a call needs one, once for all that wait, who share a failure too; it
+  is kept until shortly before it expires or the provider refuses it.
 - Neither secret nor token stands in any error: of an answer only its error code is told.
 - Client credentials and managed identities alone: no person signs in here.
 
@@ -95,7 +95,7 @@ class EntraToken:
         self._transport = transport or HttpTransport(base)
         self._url = base + self._path
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._fetching: asyncio.Task[str] | None = None
         self._token: str | None = None
         self._good_until = 0.0
         #: The newest one, also after it was refused: the refusal may repeat it.
@@ -111,14 +111,19 @@ class EntraToken:
         del call
         token = self._current()
         if token is None:
-            async with self._lock:
-                token = self._current() or await self._fetch()
+            if self._fetching is None or self._fetching.done():
+                self._fetching = asyncio.create_task(self._fetch())
+                self._fetching.add_done_callback(_looked_at)
+            # A caller that leaves takes the token from nobody.
+            token = await asyncio.shield(self._fetching)
         return {"authorization": f"Bearer {token}"}
 
     def refused(self) -> None:
         self._token = None
 
     async def close(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
         await self._transport.close()
 
     def _current(self) -> str | None:
@@ -182,6 +187,12 @@ class EntraToken:
             )
         headers = {"content-type": "application/x-www-form-urlencoded"}
         return HttpCall(path=self._path, headers=headers, body=urlencode(form).encode())
+
+
+def _looked_at(task: asyncio.Task[str]) -> None:
+    """Where every caller has left, a failure is nobody's."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _certificate(file: Path) -> "Certificate":
