@@ -54,7 +54,8 @@ def of_status(status: int) -> ApiError | None:
 def _refused(how: str) -> UpstreamError:
     return UpstreamError(
         f"The provider refused this server's own credential or account {how}: the deployment's "
-        "key in the server's config is missing, wrong or not entitled. The caller's key is fine."
+        "key or identity in the server's config is missing, wrong or not entitled. The caller's "
+        "key is fine."
     )
 
 
