@@ -233,6 +233,15 @@ def test_a_role_that_the_model_does_not_have_is_refused() -> None:
     assert caught.value.location == ("body", "messages", 0, "role")
 
 
+def test_a_value_beyond_what_the_model_takes_is_refused_by_name() -> None:
+    can = Capabilities(ranges={"temperature": (0, 1)}, parameters=frozenset({"temperature"}))
+    for value in (0, 0.5, 1):
+        negotiate(ChatRequest(messages=HELLO, temperature=value), can, "error")
+    with pytest.raises(ParameterNotSupported, match="takes temperature from 0 to 1") as caught:
+        negotiate(ChatRequest(messages=HELLO, temperature=1.7), can, "drop")
+    assert (caught.value.location, caught.value.value) == (("body", "temperature"), 1.7)
+
+
 def test_a_format_that_the_model_does_not_have_is_refused() -> None:
     request = ChatRequest(messages=HELLO, response_format=JsonSchemaFormat(name="x", schema={}))
     with pytest.raises(ParameterNotSupported) as caught:

@@ -105,6 +105,7 @@ def negotiate(
         request = _settle_refused(request, can.refuses, can.renames or {})
     for name, value in given(request):
         _refuse_unsupported(name, value, can)
+        _check_range(name, value, can)
     for check in _CHECKS[type(request)]:
         check(request, can)
     if isinstance(request, ChatRequest):
@@ -219,6 +220,14 @@ def _not_supported(name: str, value: object) -> ParameterNotSupported:
         location=("body", name),
         value=_harmless(value),
     )
+
+
+def _check_range(name: str, value: object, can: Capabilities) -> None:
+    if can.ranges is None or name not in can.ranges or not isinstance(value, int | float):
+        return
+    least, most = can.ranges[name]
+    if not least <= value <= most:
+        raise _refuse(("body", name), value, f"This model takes {name} from {least:g} to {most:g}.")
 
 
 def _harmless(value: object) -> object:

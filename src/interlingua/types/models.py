@@ -36,6 +36,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     #: honours just these; ``passes_through`` says that any name may be sent on (providers).
     extensions: frozenset[str] | None = None
     passes_through: bool | None = None
+    #: Ranges of known parameters that are narrower than the API's own, as in
+    #: ``{ temperature = [0, 1] }``.
+    ranges: dict[str, tuple[float, float]] | None = None
     #: Roles that messages may have. A ``system`` or ``developer`` message that it doesn't take
     #: goes on as the other of the two, else inside the next user message.
     roles: frozenset[str] | None = None
