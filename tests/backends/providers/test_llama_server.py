@@ -86,3 +86,23 @@ async def test_its_refusals_are_the_callers_and_its_key_is_ours(url: str) -> Non
     async with opened(url, "llama-server", key="wrong-key-wrong-key", model=None) as provider:
         with pytest.raises(UpstreamError, match="own credential"):
             await deltas(provider)
+
+
+async def test_it_speaks_anthropics_wire_too(url: str) -> None:
+    """Its ``/v1/messages``: a wire that others wrote down, heard from a real model."""
+    async with opened(url, "anthropic", key=KEY, timeout_s=60) as provider:
+        pieces = await deltas(
+            provider,
+            ask("Name the capital of France.", max_tokens=24, temperature=0, stop=("\n\n",)),
+        )
+        assert "Paris" in "".join(piece.text for piece in pieces)
+        assert len([piece for piece in pieces if piece.text]) > 2
+        assert pieces[-1].finish_reason in {"stop", "length"}
+        usage = pieces[-1].usage
+        assert usage is not None
+        assert (usage.prompt_tokens > 5, usage.completion_tokens > 2) == (True, True)
+        with pytest.raises(CallerError):
+            await deltas(provider, ask("word " * 3000))
+    async with opened(url, "anthropic", key="wrong-key-wrong-key") as provider:
+        with pytest.raises(UpstreamError, match="own credential"):
+            await deltas(provider)

@@ -137,8 +137,11 @@ def _trace_of(credential: str) -> re.Pattern[str]:
 
 
 def told_to_wait(error: ApiError, headers: Mapping[str, str]) -> ApiError:
-    """The error with the wait that the reply's headers ask for, in whole seconds."""
-    if isinstance(error, RateLimited | Unavailable):
+    """The error with the wait that the reply's headers ask for, in whole seconds; without
+    such a header the body's word counts.
+    """
+    told = "retry-after" in headers or "retry-after-ms" in headers
+    if told and isinstance(error, RateLimited | Unavailable):
         error.retry_after_s = wait_s(headers)
     return error
 
