@@ -1,6 +1,7 @@
 """Gemini's own wire against golden files whose source is named in golden/README.md."""
 
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ from interlingua.types.chat import (
     ToolMessage,
     UserMessage,
 )
+from interlingua.types.embeddings import EmbeddingsRequest
 from interlingua.types.usage import Usage
 
 from .wires import folded, golden, heard
@@ -393,3 +395,35 @@ def test_an_error_with_status_200_or_in_a_stream_is_one() -> None:
         WIRE.chat_reader().read(error("UNAVAILABLE"))
     with pytest.raises(UpstreamError):
         WIRE.read_chat(b'{"error": {"message": "No"}}')
+
+
+def test_texts_are_embedded_one_request_each() -> None:
+    request = EmbeddingsRequest(
+        inputs=("What is the meaning of life?", "How do I bake a cake?"),
+        input_type="query",
+        dimensions=768,
+        encoding_format="int8",
+    )
+    target = Target(base_path="/models/gemini-embedding-001", model="gemini-embedding-001")
+    call = WIRE.write_embeddings_call(request, target)
+    assert json.loads(call.body) == json.loads(golden("gemini_embeddings_request.json"))
+    assert call.path == "/models/gemini-embedding-001:batchEmbedContents"
+    least = WIRE.write_embeddings_call(EmbeddingsRequest(inputs=("a",)), target)
+    assert set(json.loads(least.body)["requests"][0]) == {"model", "content"}
+    with pytest.raises(InvalidValue) as caught:
+        WIRE.write_embeddings_call(EmbeddingsRequest(inputs=((1, 2),)), target)
+    assert caught.value.location == ("body", "input", 0)
+
+
+def test_vectors_are_read_in_order() -> None:
+    made = WIRE.read_embeddings(golden("gemini_embeddings_reply.json"))
+    assert made.vectors == (
+        struct.pack("<3f", 0.25, -1.5, 0),
+        struct.pack("<3f", 1, 0.5, -0.125),
+    )
+    assert made.usage == Usage(13)
+    for body in (b"{}", b"[]", b'{"embeddings": [7]}'):
+        with pytest.raises(UpstreamError):
+            WIRE.read_embeddings(body)
+    with pytest.raises(Unavailable):
+        WIRE.read_embeddings(error("UNAVAILABLE"))

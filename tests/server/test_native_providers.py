@@ -42,6 +42,10 @@ class Both:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self._client.post("/chat/completions", json=content, headers=named)
 
+    def embed(self, reply: Reply, **fields: Any) -> httpx2.Response:
+        self.upstream.on("/models/theirs:batchEmbedContents", reply)
+        return self._client.post("/embeddings", json={"model": "vectors", **fields})
+
     def close(self) -> None:
         self._client.close()
 
@@ -50,18 +54,21 @@ class Both:
         return self.upstream.requests[-1].json()
 
 
-def provider(name: str, url: str) -> Upstream:
-    row = find(name)
+def provider(kind: str, url: str, **settings: Any) -> Upstream:
+    row = find(kind)
     assert row is not None
     return create(
         ProviderModel(
-            name=name,
-            row=row,
-            base_url=url,
-            model="theirs",
-            key=CANARY,
-            publisher=row.title,
-            timeout_s=0.5,
+            **{
+                "name": kind,
+                "row": row,
+                "base_url": url,
+                "model": "theirs",
+                "key": CANARY,
+                "publisher": row.title,
+                "timeout_s": 0.5,
+                **settings,
+            }
         )
     )
 
@@ -70,6 +77,7 @@ def provider(name: str, url: str) -> Upstream:
 def both() -> Iterator[Both]:
     with ScriptedUpstream() as upstream:
         backends = [provider(name, upstream.url) for name in PATHS]
+        backends.append(provider("gemini", upstream.url, name="vectors", type="embedding"))
         with served(app_of(*backends)) as url:
             running = Both(url, upstream)
             yield running
@@ -309,3 +317,24 @@ def test_a_block_is_a_content_filter(both: Both, name: str) -> None:
     reply = {"anthropic": "anthropic_refusal_reply.json", "gemini": "gemini_blocked_reply.json"}
     (choice,) = both.ask(name, recorded(reply[name])).json()["choices"]
     assert (choice["finish_reason"], choice["message"]["content"]) == ("content_filter", "")
+
+
+def test_geminis_embeddings_come_in_every_encoding(both: Both) -> None:
+    reply = recorded("gemini_embeddings_reply.json")
+    made = both.embed(reply, input=["a", "b"], dimensions=3, input_type="document").json()
+    assert [item["embedding"] for item in made["data"]] == [[0.25, -1.5, 0], [1, 0.5, -0.125]]
+    assert made["usage"] == {"prompt_tokens": 13, "total_tokens": 13}
+    asked = both.asked["requests"]
+    assert [each["taskType"] for each in asked] == ["RETRIEVAL_DOCUMENT"] * 2
+    assert asked[0]["outputDimensionality"] == 3
+    small = both.embed(reply, input=["a", "b"], encoding_format="ubinary").json()
+    assert [item["embedding"] for item in small["data"]] == [[128], [192]]
+    fewer = both.embed(reply, input=["a"])
+    assert (fewer.status_code, fewer.json()["error"]["code"]) == (502, "bad_gateway")
+    limited = both.embed(recorded("gemini_error_quota.json", 429), input=["a"])
+    assert (limited.status_code, limited.headers["retry-after"]) == (429, "35")
+
+
+def test_a_stream_that_stays_open_after_its_last_event_is_not_waited_for(both: Both) -> None:
+    reply = recorded("anthropic_stream.sse").ending("hold")
+    assert both.ask("anthropic", reply, {"stream": True}).text.endswith("data: [DONE]\n\n")

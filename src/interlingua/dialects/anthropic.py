@@ -3,6 +3,7 @@
 Source: Claude API reference, *Create a Message*, version 2023-06-01.
 """
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -16,6 +17,16 @@ from . import anthropic_reply, anthropic_request
 from .base import StreamReader, Target
 from .native_wire import lifted, merged, posted
 from .partial import PartialWire
+
+_LAST = re.compile(rb'\s*\{\s*"type"\s*:\s*"message_stop"')
+
+
+class _Events(sse.Decoder):
+    """Knows the event that ends a stream, so that one which stays open isn't waited for."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:  # type: ignore[explicit-override]  # typing.override comes with 3.12
+        events = super().feed(chunk)
+        return [*events, b"[DONE]"] if events and _LAST.match(events[-1]) else events
 
 
 class AnthropicDialect(PartialWire):
@@ -43,7 +54,7 @@ class AnthropicDialect(PartialWire):
     )
 
     def event_decoder(self) -> sse.Decoder:
-        return sse.Decoder()
+        return _Events()
 
     def write_chat_call(  # type: ignore[explicit-override]  # typing.override comes with 3.12
         self, request: ChatRequest, target: Target

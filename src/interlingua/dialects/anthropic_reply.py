@@ -122,6 +122,8 @@ class MessageReader:
         self._stopped = False
 
     def read(self, data: bytes) -> tuple[ChatDelta, ...]:
+        if data == b"[DONE]":
+            return ()
         event = decode_reply(_EVENT, data)
         match event.type:
             case "content_block_delta":
@@ -153,7 +155,7 @@ class MessageReader:
     def _start(self, index: int, block: _Block) -> ChatDelta:
         if block.type == "tool_use":
             place = self._calls.setdefault(index, len(self._calls))
-            self._begun[index] = bytes(block.input).decode()
+            self._begun[index] = bytes(block.input).decode(errors="replace")
             return _called(ToolCallDelta(index=place, id=block.id, name=block.name))
         return _told(block)
 
@@ -229,7 +231,7 @@ def read_message(body: bytes) -> ChatCompletion:
     fold, calls = ChatFold(), 0
     for block in message.content:
         if block.type == "tool_use":
-            arguments = bytes(block.input).decode()
+            arguments = bytes(block.input).decode(errors="replace")
             call = ToolCallDelta(index=calls, id=block.id, name=block.name, arguments=arguments)
             fold.add(_called(call))
             calls += 1

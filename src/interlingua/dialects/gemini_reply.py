@@ -229,7 +229,7 @@ def read_content(body: bytes) -> ChatCompletion:
 
 def _read_call(call: _FunctionCall, place: int, reply: str) -> ToolCallDelta:
     """A whole call. Older models give it no id: then it is made of what the reply says."""
-    arguments = bytes(call.args).decode()
+    arguments = bytes(call.args).decode(errors="replace")
     made = sha256(f"{reply}/{place}/{call.name}/{arguments}".encode()).hexdigest()
     return ToolCallDelta(
         index=place, id=call.id or f"call_{made[:24]}", name=call.name, arguments=arguments

@@ -5,9 +5,9 @@ Sources: Gemini API reference, *generateContent* and *GenerationConfig*; *Functi
 what ``reasoning_effort`` means.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, assert_never
-from urllib.parse import urlsplit
 
 from interlingua.errors import InvalidValue
 from interlingua.types.chat import (
@@ -38,6 +38,8 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH"}
 
+#: What an address ends in, before its query.
+_ENDING = re.compile(r"[^?#]*\.(\w+)(?:[?#]|$)")
 _IMAGES = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -144,7 +146,8 @@ def _part(part: Part, place: int, number: int) -> dict[str, Any]:
         case ImagePart() if is_data(part.url):
             return _inline(*inline(part.url, (*location, "image_url", "url")))
         case ImagePart():
-            kind = _IMAGES.get(urlsplit(part.url).path.rpartition(".")[2].lower())
+            ending = _ENDING.match(part.url)
+            kind = _IMAGES.get(ending[1].lower()) if ending else None
             typed = {} if kind is None else {"mimeType": kind}
             return {"fileData": {"fileUri": part.url, **typed}}
         case AudioPart(url=str(url)) if is_data(url):
