@@ -8,10 +8,8 @@ import pytest
 
 from interlingua.backends.providers.http import create
 from interlingua.backends.providers.registry import Row, dialect, rows
-from interlingua.dialects.azure import AzureDialect
 from interlingua.dialects.base import Target
 from interlingua.dialects.json_wire import JsonWire
-from interlingua.dialects.openai import OpenAIDialect
 from interlingua.errors import ParameterNotSupported
 from interlingua.gateway.fates import Fate, fates
 from interlingua.gateway.negotiate import negotiate
@@ -58,7 +56,8 @@ def test_on_another_wire_a_parameter_changes_the_body_or_is_refused_by_its_name(
             assert error.param in {name, *besides}
             assert error.param not in (can.parameters or ())
             continue
-        bodies = [wire.write_chat_call(each, Target()).body for each in (plain, settled)]
+        target = Target(renames=can.renames or {})
+        bodies = [wire.write_chat_call(each, target).body for each in (plain, settled)]
         assert bodies[0] != bodies[1], name
 
 
@@ -75,17 +74,18 @@ def test_a_value_out_of_a_wires_own_range_is_refused_by_its_name(row: Row) -> No
 
 @pytest.mark.parametrize("row", ALIKE, ids=lambda row: row.name)
 def test_a_parameter_goes_on_under_its_name_or_the_one_that_is_told(row: Row) -> None:
-    backend = create(model_at("http://127.0.0.1:9", row.name))
-    wire = AzureDialect() if row.dialect == "azure" else OpenAIDialect()
-    target = Target(renames=backend.capabilities.renames or {})
+    can = create(model_at("http://127.0.0.1:9", row.name)).capabilities
+    wire = dialect(row.dialect)()
+    target = Target(renames=can.renames or {})
     for name, fields in VALUES.items():
         request = msgspec.structs.replace(EMPTY, **fields)
-        fate = fates(backend.capabilities, "chat_completions").get(name, Fate("honoured"))
+        fate = fates(can, "chat_completions").get(name, Fate("honoured"))
         if fate.state == "refused":
-            with pytest.raises(ParameterNotSupported):
-                negotiate(request, backend.capabilities, "error")
+            with pytest.raises(ParameterNotSupported) as caught:
+                negotiate(request, can, "error")
+            assert (caught.value.status, caught.value.param) == (422, name)
             continue
-        settled, changes = negotiate(request, backend.capabilities, "error")
+        settled, changes = negotiate(request, can, "error")
         told = dict(changes.renamed).get(name, name)
         assert told == (fate.to or name)
         body = json.loads(wire.write_chat_call(settled, target).body)
