@@ -42,6 +42,8 @@ class ApiError(Exception):
         #: Sent as ``Retry-After``; only ever set on 429 and 503 (a client that sees it on
         #: another status repeats the call).
         self.retry_after_s = retry_after_s
+        #: Raised because a test wants it: it says nothing of the deployment's health.
+        self.staged = False
 
     @property
     def param(self) -> str | None:

@@ -1,14 +1,15 @@
 """A backend that repeats what it is told: for tests, for CI, and as the shortest example.
 
 The same request always gets the same answer, at once, without a model. A word, with the
-white space before it, is a token.
+white space before it, is a token. A text that begins with ``!fail`` makes it fail
+(:mod:`.echo_failures`).
 """
 
-import asyncio
 import hashlib
 import re
 import struct
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from itertools import chain
 
 from msgspec import UNSET
@@ -28,6 +29,7 @@ from interlingua.types.models import Capabilities, ModelInfo, merge
 from interlingua.types.usage import Usage
 
 from .base import CallContext
+from .echo_failures import NONE, Command, command_of
 from .engines.model import EngineModel
 
 #: A model without files: a deployment may say ``model = "echo"``.
@@ -91,11 +93,11 @@ class EchoBackend:
     async def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
         del call
         asked = [_text(m.content) for m in request.messages if m.content is not None]
-        users = [_text(m.content) for m in request.messages if isinstance(m, UserMessage)]
-        words, reason = _continue(users[-1] if users else asked[-1] if asked else "", request)
-        for word in words:
-            yield ChatDelta(text=word)
-            await asyncio.sleep(0)
+        command, text = _last(request)
+        words, reason = _continue(text, request)
+        async with aclosing(command.spoken(words)) as spoken:
+            async for word in spoken:
+                yield ChatDelta(text=word)
         usage = Usage(sum(_count(text) for text in asked), len(words))
         yield ChatDelta(finish_reason=reason, usage=usage)
 
@@ -106,11 +108,12 @@ class EchoBackend:
         prompts = [_prompt(prompt) for prompt in request.prompts]
         written = 0
         for index, prompt in enumerate(prompts):
-            words, reason = _continue(prompt, request)
+            command, text = command_of(prompt, ("body", "prompt"))
+            words, reason = _continue(text, request)
             written += len(words)
-            for word in words:
-                yield CompletionDelta(index=index, text=word)
-                await asyncio.sleep(0)
+            async with aclosing(command.spoken(words)) as spoken:
+                async for word in spoken:
+                    yield CompletionDelta(index=index, text=word)
             last = index == len(prompts) - 1
             usage = Usage(sum(map(_count, prompts)), written) if last else None
             yield CompletionDelta(index=index, finish_reason=reason, usage=usage)
@@ -118,17 +121,37 @@ class EchoBackend:
     async def embed(self, request: EmbeddingsRequest, call: CallContext) -> Embeddings:
         del call
         texts = [_prompt(text) for text in request.inputs]
+        await _obey(texts)
         return _embeddings(texts, request.dimensions)
 
     async def embed_images(self, request: ImageEmbeddingsRequest, call: CallContext) -> Embeddings:
         del call
         joined = [f"{item.image}\n{item.text}" for item in request.inputs]
+        await _obey([item.text or "" for item in request.inputs])
         return _embeddings(joined, request.dimensions)
 
 
 def create(model: EngineModel) -> EchoBackend:
     """The entry point ``echo``."""
     return EchoBackend(name=model.name, capabilities=model.capabilities)
+
+
+def _last(request: ChatRequest) -> tuple[Command, str]:
+    """What the last user, or else the last message, says."""
+    said = [(place, m) for place, m in enumerate(request.messages) if m.content is not None]
+    users = [(place, m) for place, m in said if isinstance(m, UserMessage)]
+    if not said:
+        return NONE, ""
+    place, message = (users or said)[-1]
+    return command_of(_text(message.content), ("body", "messages", place, "content"))
+
+
+async def _obey(texts: Iterable[str]) -> None:
+    """Fail if a text to be embedded says so."""
+    for place, text in enumerate(texts):
+        command, _ = command_of(text, ("body", "input", place))
+        await command.begin()
+        await command.fail()
 
 
 def _continue(
