@@ -146,6 +146,12 @@ class DeploymentNotFound(NotFound):
     code = "DeploymentNotFound"
 
 
+class NotRecorded(NotFound):
+    """A replayed recording holds no such request."""
+
+    code = "not_recorded"
+
+
 class MethodNotAllowed(CallerError):
     """The route exists, with another method."""
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from socket import socket
     from ssl import SSLContext
 
+    from interlingua.backends.replay import Timing
     from interlingua.catalog.card import Card
     from interlingua.config.schema import Config, ServerConfig
     from interlingua.server.build import Planned
+    from interlingua.server.emulator import Recorded, Replayed
     from interlingua.server.loaded import Start
     from interlingua.storage.meter import UsageMeter
 
@@ -49,7 +52,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     epilog="\b\nExamples:\n"
     "  interlingua serve\n"
     "  interlingua serve --port 0 --json\n"
-    "  INTERLINGUA_API_KEY=$(interlingua keys new) interlingua serve --config models.toml"
+    "  INTERLINGUA_API_KEY=$(interlingua keys new) interlingua serve --config models.toml\n"
+    "  interlingua serve --record exchanges.jsonl\n"
+    "  interlingua serve --replay exchanges.jsonl"
 )
 @click.option(
     "--config",
@@ -70,6 +75,17 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that answer; else one."
 )
 @click.option("--no-pull", is_flag=True, help="Fail where a model would have to be fetched first.")
+@click.option("--record", metavar="FILE", help="Append each exchange to FILE, without secrets.")
+@click.option(
+    "--replay", metavar="FILE", help="Answer from a recording: no models, no keys, no network."
+)
+@click.option(
+    "--replay-timing",
+    type=click.Choice(["instant", "real"]),
+    default="instant",
+    show_default=True,
+    help="How fast a replay answers: at once, or as the recorded server did.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 def serve(
     path: str | None,
@@ -82,6 +98,9 @@ def serve(
     tls: str | None,
     workers: int | None,
     no_pull: bool,
+    record: str | None,
+    replay: str | None,
+    replay_timing: "Timing",
     as_json: bool,
 ) -> None:
     """Answer the API here, with models on this machine.
@@ -93,20 +112,47 @@ def serve(
     from interlingua.config import load
     from interlingua.server.run import listen
 
+    if replay and (path or record):
+        raise click.UsageError("--replay serves what was recorded: without --config or --record.")
+    file = str(load.DEFAULT) if replay else path
     flags = {"tls_cert": tls_cert, "tls_key": tls_key, "tls": tls}
 
     def read() -> "Config":
-        return load.load(path, host=host, port=port, data_dir=data_dir, workers=workers, tls=flags)
+        return load.load(file, host=host, port=port, data_dir=data_dir, workers=workers, tls=flags)
 
     config = read()
-    with listen(config.server.host, config.server.port) as listener:
-        _run(config, read, listener, no_pull=no_pull, as_json=as_json)
+    with (
+        listen(config.server.host, config.server.port) as listener,
+        _emulated(config, record, replay, replay_timing) as emulated,
+    ):
+        _run(config, read, listener, emulated, no_pull=no_pull, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _emulated(
+    config: "Config", record: str | None, replay: str | None, timing: "Timing"
+) -> "Iterator[Recorded | Replayed | None]":
+    """What is recorded into, or replayed, if anything is."""
+    if not record and not replay:
+        yield None
+        return
+    from interlingua.config import load
+    from interlingua.server.emulator import Recorded, Replayed
+
+    if replay:
+        with contextlib.closing(Replayed(Path(replay), timing)) as replayed:
+            yield replayed
+    elif record:
+        keys, _ = load.server_keys(config, load.data_dir(config.server.data_dir))
+        with contextlib.closing(Recorded(Path(record), load.secrets_of(config, keys))) as recorded:
+            yield recorded
 
 
 def _run(
     config: "Config",
     read: "Callable[[], Config]",
     listener: "socket",
+    emulated: "Recorded | Replayed | None",
     *,
     no_pull: bool,
     as_json: bool,
@@ -120,7 +166,7 @@ def _run(
     keys, key_file = load.server_keys(config, directory)
     certificate = certificate_of(config.server, directory)
     context = context_of(certificate) if certificate else None
-    planned = _complete(config, directory, no_pull=no_pull)
+    planned, config = _settled(emulated, config, no_pull=no_pull)
     ca = str(certificate.ca) if certificate and certificate.ca else None
     url = url_of(listener, "https" if context else "http")
     serving = _serving(url, planned, config, key_file=key_file, ca_file=ca)
@@ -133,9 +179,9 @@ def _run(
         sys.stdout.flush()
 
     def again() -> Loaded:
-        config = read()
+        planned, config = _settled(emulated, read(), no_pull=True)
         keys, _ = load.server_keys(config, directory)
-        return Loaded(config=config, keys=keys, planned=_complete(config, directory, no_pull=True))
+        return Loaded(config=config, keys=keys, planned=planned)
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     start = Start(
@@ -183,10 +229,21 @@ def _usage(settings: "ServerConfig", directory: Path) -> "Iterator[list[UsageMet
         yield [meter]
 
 
-def _complete(config: "Config", directory: Path, *, no_pull: bool) -> "tuple[Planned, ...]":
+def _settled(
+    emulated: "Recorded | Replayed | None", config: "Config", *, no_pull: bool
+) -> "tuple[tuple[Planned, ...], Config]":
+    """What is served, and its config."""
+    if emulated is None:
+        return _complete(config, no_pull=no_pull), config
+    return emulated.settle(config, partial(_complete, no_pull=no_pull))
+
+
+def _complete(config: "Config", *, no_pull: bool) -> "tuple[Planned, ...]":
     """What each deployment is, with what isn't on this machine yet fetched."""
+    from interlingua.config import load
     from interlingua.server.build import plan
 
+    directory = load.data_dir(config.server.data_dir)
     planned = plan(config, directory)
     missing = {each.card.name: each.card for each in planned if each.stored is None}
     if not missing:

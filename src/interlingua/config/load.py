@@ -12,7 +12,7 @@ import re
 import secrets
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -37,7 +37,8 @@ _SECRETS = frozenset(
     {("server", "keys"), ("deployment", "key"), ("deployment", "entra", "client_secret")}
 )
 
-_DEFAULT = Path(__file__).with_name("default.toml")
+#: The embedded config, which asks nothing of a machine.
+DEFAULT = Path(__file__).with_name("default.toml")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 #: What an engine process needs of the environment; never a secret.
 _CHILD_VARIABLES = (
@@ -71,7 +72,7 @@ def load(
         ConfigError: it can't be read, or can't be served.
     """
     file = _find(path)
-    label = "the embedded default" if file == _DEFAULT else str(file)
+    label = "the embedded default" if file == DEFAULT else str(file)
     try:
         document = _read(file)
         given: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, **tls}
@@ -86,7 +87,7 @@ def load(
         _refuse_references(document, ())
         config = _convert(document)
         check_deployments(config)
-        config = _with_secrets(config, embedded=file == _DEFAULT)
+        config = _with_secrets(config, embedded=file == DEFAULT)
         check_names(config)
         check_hosts(config)
         check_tls(config)
@@ -135,6 +136,25 @@ def server_keys(config: Config, directory: Path) -> tuple[tuple[str, ...], Path 
         ) from error
 
 
+def secrets_of(config: Config, keys: Iterable[str]) -> frozenset[str]:
+    """Every secret that the server holds: ``keys``, and what the config took from the
+    environment.
+    """
+    stated = msgspec.to_builtins(config)
+    return frozenset(keys).union(*(_texts_at(stated, place) for place in _SECRETS))
+
+
+def _texts_at(value: object, place: tuple[str, ...]) -> Iterator[str]:
+    """The texts that stand there, in each of a list's tables."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts_at(each, place)
+    elif isinstance(value, dict) and place:
+        yield from _texts_at(value[place[0]], place[1:])
+    elif isinstance(value, str) and not place:
+        yield value
+
+
 def child_environment() -> dict[str, str]:
     """The environment for engine processes: an allow-list, without secrets."""
     environment = _environment()
@@ -163,7 +183,7 @@ def _find(path: str | None) -> Path:
     if path is not None:
         return Path(path)
     local = Path(FILE_NAME)
-    return local if local.is_file() else _DEFAULT
+    return local if local.is_file() else DEFAULT
 
 
 def _read(file: Path) -> dict[str, object]:

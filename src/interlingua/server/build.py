@@ -43,6 +43,10 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     stored: StoredModel | None
     #: Who serves it elsewhere; ``engine`` is then the row's name.
     provider: ProviderModel | None = None
+    #: What makes what answers, where it is neither.
+    stands_in: Callable[[], Backend] | None = None
+    #: What is put between the gateway and what answers.
+    around: Callable[[Backend], Backend] | None = None
 
 
 def plan(config: Config, data_dir: Path) -> tuple[Planned, ...]:
@@ -244,9 +248,10 @@ def _build(planned: Planned, config: Config, launch: Launch) -> Deployment:
             f'deployment "{deployment.name}": the model {planned.card.name} is not on this '
             f"machine yet: `interlingua models pull {planned.card.name}`"
         )
+    backend = _backend(planned, planned.stored, launch)
     return Deployment(
         name=deployment.name,
-        backend=_backend(planned, planned.stored, launch),
+        backend=planned.around(backend) if planned.around else backend,
         aliases=deployment.aliases,
         also_known_as=(planned.card.name, *planned.card.aliases),
         limits=Limits(
@@ -259,6 +264,8 @@ def _build(planned: Planned, config: Config, launch: Launch) -> Deployment:
 
 
 def _backend(planned: Planned, stored: StoredModel, launch: Launch) -> Backend:
+    if planned.stands_in is not None:
+        return planned.stands_in()
     if planned.provider is not None:
         return _upstream(planned.provider)
     deployment = planned.config
