@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 import click
 import msgspec
 
-from interlingua import errors
+from interlingua import errors, headers
 from interlingua.backends.providers import registry
 from interlingua.backends.providers.families import families
 from interlingua.catalog.catalog import load_cards
@@ -24,17 +24,20 @@ from interlingua.cli.main import cli
 from interlingua.config import schema
 from interlingua.dialects.error_wire import write_azure_error, write_openai_error
 from interlingua.gateway.fates import PARAMETERS, Fate, fates
+from interlingua.server.description import document
 from interlingua.server.routes import table
 from interlingua.types.models import Capabilities, ModelType
 
 DOCS = Path(__file__).parent
+OPENAPI = DOCS.parent / "src" / "interlingua" / "server" / "openapi.json"
 BLOCK = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
-    """Every page with such parts, as it should be."""
+    """Every page with such parts, and the OpenAPI document, as they should be."""
     found = {path: path.read_text("utf-8") for path in sorted(DOCS.rglob("*.md"))}
-    return {path: BLOCK.sub(_block, text) for path, text in found.items() if BLOCK.search(text)}
+    written = {path: BLOCK.sub(_block, text) for path, text in found.items() if BLOCK.search(text)}
+    return written | {OPENAPI: document.text()}
 
 
 def _block(match: re.Match[str]) -> str:
@@ -138,25 +141,27 @@ def _capabilities() -> Iterator[str]:
 
 # -- Errors ---------------------------------------------------------------------------------
 
+#: Where an error comes from, by whose fault it is.
+FAULTS = {
+    "caller": "the request",
+    "server": "the server",
+    "upstream": "the model: its engine or provider",
+}
+
 
 def _errors() -> Iterator[str]:
-    kinds = [
-        kind
-        for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.ApiError) and kind not in {errors.ApiError, errors.CallerError}
-    ]
-    kinds.sort(key=lambda kind: (kind.status, inspect.getsourcelines(kind)[1]))
     rows = [
         (
             str(kind.status),
             f"`{kind.code}`",
-            _first_sentence(kind),
-            kind.fault,
+            errors.meaning(kind),
+            FAULTS[kind.fault],
             "yes" if kind.retryable else "no",
+            kind.remedy,
         )
-        for kind in kinds
+        for kind in errors.kinds()
     ]
-    yield from _table(("status", "code", "when", "fault", "a retry can help"), rows)
+    yield from _table(("status", "code", "when", "from", "a retry can help", "remedy"), rows)
 
 
 def _error_bodies() -> Iterator[str]:
@@ -176,10 +181,6 @@ def _error_bodies() -> Iterator[str]:
         yield ""
 
 
-def _first_sentence(kind: type) -> str:
-    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-
-
 # -- Routes ---------------------------------------------------------------------------------
 
 
@@ -195,6 +196,18 @@ def _routes() -> Iterator[str]:
         if not path.startswith("/endpoints/{endpoint}/")
     ]
     yield from _table(("route", "answers", "dialect", "key"), rows)
+
+
+def _headers() -> Iterator[str]:
+    asked = [(f"`{each.name}`", each.meaning) for each in (*headers.CREDENTIALS, *headers.REQUEST)]
+    yield from _table(("request", "meaning"), asked)
+    said: dict[tuple[str, str], list[str]] = {}
+    for each in headers.REPLY:
+        where = {"every": "every reply", "answer": "answers", "stream": "streams"}.get(each.where)
+        on = where or ", ".join(map(str, sorted(each.statuses))) or "errors"
+        said.setdefault((on, each.meaning), []).append(f"`{each.name}`")
+    rows = [(", ".join(names), on, meaning) for (on, meaning), names in said.items()]
+    yield from _table(("reply", "on", "meaning"), rows)
 
 
 # -- Models ---------------------------------------------------------------------------------
@@ -396,6 +409,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "constants": _constants,
     "error_bodies": _error_bodies,
     "errors": _errors,
+    "headers": _headers,
     "models": _models,
     "providers": _providers,
     "parameters": _parameters,
@@ -409,4 +423,4 @@ if __name__ == "__main__":
     for path, text in pages().items():
         if path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")
-            print(f"wrote docs/{path.relative_to(DOCS)}")
+            print(f"wrote {path.relative_to(DOCS.parent)}")

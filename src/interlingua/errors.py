@@ -1,7 +1,8 @@
 """The tree of errors that a caller of the API can meet.
 
 Rules of this file:
-- A class states the HTTP status, the code, whose fault it is and whether a retry can help.
+- A class states the HTTP status, the code, whose fault it is, whether a retry can help, and
+  the remedy. Reference pages and the OpenAPI document are written from that.
 - The narrowest class is raised at the place that knows; only dialects turn it into bytes.
 - A message says what was wrong, with which value, and what would be right. It never holds
   a key, a prompt or an upstream's body.
@@ -26,6 +27,8 @@ class ApiError(Exception):
     retryable: ClassVar[bool] = False
     #: The ``type`` of the entry in ``error.details``.
     kind: ClassVar[str] = "error"
+    #: What the caller, or who runs the server, can do about it.
+    remedy: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -56,11 +59,12 @@ class ApiError(Exception):
 
 
 class CallerError(ApiError):
-    """The request is at fault; repeating it can't help."""
+    """The request is at fault in another way, or a provider says so."""
 
     status = 400
     code = "bad_request"
     fault = "caller"
+    remedy = "Send fewer query parameters; or read the message: it is the provider's."
 
 
 class MalformedBody(CallerError):
@@ -68,13 +72,15 @@ class MalformedBody(CallerError):
 
     code = "invalid_json"
     kind = "json_invalid"
+    remedy = "Send a JSON object in UTF-8."
 
 
 class UnknownParameters(CallerError):
-    """Unknown top-level fields under ``extra-parameters: error`` (contract: 400, fixed text)."""
+    """Unknown top-level fields under ``extra-parameters: error``."""
 
     code = "extra_parameters"
     kind = "extra_forbidden"
+    remedy = "Leave the named fields out, or say `extra-parameters: drop` or `pass-through`."
 
     def __init__(self, names: tuple[str, ...]) -> None:
         shown = "[" + ", ".join(repr(name) for name in names) + "]"
@@ -91,12 +97,14 @@ class TooManyUnknownParameters(CallerError):
 
     code = "extra_parameters"
     kind = "extra_forbidden"
+    remedy = "Send at most 64 of them."
 
 
 class InvalidPolicy(CallerError):
     """A value of the header ``extra-parameters`` that the API doesn't know."""
 
     code = "invalid_extra_parameters"
+    remedy = "Say `error`, `drop` or `pass-through`."
 
     def __init__(self, value: str) -> None:
         super().__init__(
@@ -111,12 +119,14 @@ class UnknownModel(CallerError):
     """A name of a model or deployment that the server doesn't know."""
 
     code = "unknown_model"
+    remedy = "Use a name that the message lists, or give the deployment this one in `aliases`."
 
 
 class ContextLengthExceeded(CallerError):
     """The prompt is longer than the context that one call gets."""
 
     code = "context_length_exceeded"
+    remedy = "Shorten the messages, or raise the deployment's `context_length`."
 
 
 class Unauthorized(CallerError):
@@ -124,6 +134,9 @@ class Unauthorized(CallerError):
 
     status = 401
     code = "unauthorized"
+    remedy = (
+        "Send a key as `api-key` or `Authorization: Bearer`, or a token of an issuer in the config."
+    )
 
 
 class Forbidden(CallerError):
@@ -131,6 +144,7 @@ class Forbidden(CallerError):
 
     status = 403
     code = "forbidden"
+    remedy = "Give the token's app a role that `roles` of the issuer maps to this operation."
 
 
 class NotFound(CallerError):
@@ -138,18 +152,21 @@ class NotFound(CallerError):
 
     status = 404
     code = "not_found"
+    remedy = "Look the path up in the table of routes, or choose a deployment with this operation."
 
 
 class DeploymentNotFound(NotFound):
     """A deployment named in the path or the header doesn't exist."""
 
     code = "DeploymentNotFound"
+    remedy = "Use a name that the message lists, or give the deployment this one in `aliases`."
 
 
 class NotRecorded(NotFound):
     """A replayed recording holds no such request."""
 
     code = "not_recorded"
+    remedy = "Record the exchange first, or send what was recorded."
 
 
 class MethodNotAllowed(CallerError):
@@ -157,6 +174,7 @@ class MethodNotAllowed(CallerError):
 
     status = 405
     code = "method_not_allowed"
+    remedy = "Use the method in the header `allow`."
 
 
 class RequestTimeout(CallerError):
@@ -164,6 +182,7 @@ class RequestTimeout(CallerError):
 
     status = 408
     code = "request_timeout"
+    remedy = "Send the body within 60 seconds."
 
 
 class BodyTooLarge(CallerError):
@@ -171,6 +190,7 @@ class BodyTooLarge(CallerError):
 
     status = 413
     code = "body_too_large"
+    remedy = "Send less, or raise `max_body_bytes`."
 
 
 class InvalidValue(CallerError):
@@ -179,6 +199,7 @@ class InvalidValue(CallerError):
     status = 422
     code = "Invalid input"
     kind = "value_error"
+    remedy = "Correct the value: the message names its place and what would be right."
 
 
 class ParameterNotSupported(CallerError):
@@ -187,14 +208,16 @@ class ParameterNotSupported(CallerError):
     status = 422
     code = "parameter_not_supported"
     kind = "parameter_not_supported"
+    remedy = "Leave the parameter out, or choose a deployment whose model has it."
 
 
 class ExtraForbidden(CallerError):
-    """A passed-through parameter that the engine doesn't take (contract: model error, 422)."""
+    """A passed-through parameter that the model doesn't take."""
 
     status = 422
     code = "Invalid input"
     kind = "extra_forbidden"
+    remedy = "Leave the parameter out, or say `extra-parameters: drop`."
 
     def __init__(self, name: str, value: object = None) -> None:
         super().__init__("Extra inputs are not permitted", location=("body", name), value=value)
@@ -206,6 +229,7 @@ class RateLimited(CallerError):
     status = 429
     code = "too_many_requests"
     retryable = True
+    remedy = "Wait for `Retry-After`; raise `max_waiting` or `slots` where the machine has room."
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
@@ -213,6 +237,8 @@ class RateLimited(CallerError):
 
 class InternalError(ApiError):
     """A defect of the server."""
+
+    remedy = "Look into the server's log at the reply's `x-request-id`, and report it."
 
 
 class Unavailable(ApiError):
@@ -222,6 +248,7 @@ class Unavailable(ApiError):
     code = "service_unavailable"
     fault = "upstream"
     retryable = True
+    remedy = "Wait for `Retry-After`. The message says what is missing; the log says why."
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
@@ -231,6 +258,7 @@ class ModelNotReady(Unavailable):
     """The model is not loaded, can't be loaded, or its engine keeps failing."""
 
     code = "model_not_ready"
+    remedy = "Wait for `Retry-After`. Where it stays, the log says why the model can't be loaded."
 
 
 class UpstreamError(ApiError):
@@ -240,6 +268,7 @@ class UpstreamError(ApiError):
     code = "bad_gateway"
     fault = "upstream"
     retryable = True
+    remedy = "Call again; where it stays, look at the provider or into the server's log."
 
 
 class DeadlineExceeded(ApiError):
@@ -249,6 +278,18 @@ class DeadlineExceeded(ApiError):
     code = "timeout"
     fault = "upstream"
     retryable = True
+    remedy = "Ask for less (`max_tokens`), or raise `call_timeout_s`."
+
+
+def kinds() -> tuple[type[ApiError], ...]:
+    """Every kind of error that a reply can state, by status, then as they stand here."""
+    here = [k for k in globals().values() if isinstance(k, type) and issubclass(k, ApiError)]
+    return tuple(sorted((k for k in here if k is not ApiError), key=lambda kind: kind.status))
+
+
+def meaning(kind: type[ApiError]) -> str:
+    """When this is the error: the first sentence of what the class says of itself."""
+    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
 
 
 class ModelFileError(Exception):

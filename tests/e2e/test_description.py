@@ -37,7 +37,7 @@ def test_what_the_document_says_is_what_the_server_does(tmp_path: Path) -> None:
             "--header": f"api-key: {server.key}",
             "--checks": ",".join(CHECKS),
             "--phases": "examples,coverage,fuzzing",
-            "--max-examples": "8",
+            "--max-examples": "6",
         }
         asked = subprocess.run(
             [*command, "--generation-deterministic", "--no-color", *sum(options.items(), ())],

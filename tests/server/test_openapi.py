@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator
 
 import httpx2
+import jsonschema_rs
 import msgspec
 import pytest
 
 from interlingua.backends.echo import EchoBackend
 from interlingua.config.schema import ServerConfig
-from interlingua.dialects.chat_wire import ChatBody
-from interlingua.dialects.completions_wire import CompletionBody
+from interlingua.dialects.chat_wire import ChatBody, OpenAIChatBody
+from interlingua.dialects.completions_wire import CompletionBody, OpenAICompletionBody
 from interlingua.dialects.embeddings_wire import EmbeddingsBody, ImageEmbeddingsBody
-from interlingua.errors import ApiError
+from interlingua.errors import kinds
 from interlingua.server.pages import docs, openapi
 from interlingua.server.routes import table
 
@@ -106,24 +107,22 @@ def test_what_is_documented_is_in_the_table_of_routes() -> None:
         assert row.public == (operation.get("security") == [])
 
 
-def test_what_the_table_has_at_the_root_is_documented() -> None:
-    documented = {path for path, _, _ in OPERATIONS}
-    for path, row in table():
-        elsewhere = re.match(r"/(endpoints|models|api|inference|orgs|openai)/", path)
-        if not elsewhere and path != "/" and not row.documentation:
-            assert path in documented
-
-
-def kinds_of(kind: type[ApiError]) -> Iterator[type[ApiError]]:
-    yield kind
-    for narrower in kind.__subclasses__():
-        yield from kinds_of(narrower)
+def test_every_path_of_the_table_is_documented_once() -> None:
+    rows = dict(table())
+    documented = []
+    for path, _, operation in OPERATIONS:
+        also = operation.get("x-also-at", [])
+        assert {(rows[p].operation, rows[p].dialect, rows[p].public) for p in also} <= {
+            (rows[path].operation, rows[path].dialect, rows[path].public)
+        }
+        documented += [path, *also]
+    assert sorted(documented) == sorted(path for path, row in rows.items() if not row.documentation)
 
 
 def test_every_error_that_an_operation_can_meet_is_documented_in_its_dialects_shape() -> None:
     rows = dict(table())
     # 405 is the answer to another method, which has no operation.
-    statuses = {str(kind.status) for kind in kinds_of(ApiError)} - {"405"}
+    statuses = {str(kind.status) for kind in kinds()} - {"405"}
     for path, method, operation in OPERATIONS:
         replies = operation["responses"]
         if method == "post":
@@ -140,7 +139,9 @@ def test_every_error_that_an_operation_can_meet_is_documented_in_its_dialects_sh
     ("name", "body"),
     [
         ("ChatRequest", ChatBody),
+        ("OpenAIChatRequest", OpenAIChatBody),
         ("CompletionRequest", CompletionBody),
+        ("OpenAICompletionRequest", OpenAICompletionBody),
         ("EmbeddingsRequest", EmbeddingsBody),
         ("ImageEmbeddingsRequest", ImageEmbeddingsBody),
     ],
@@ -156,7 +157,8 @@ async def test_every_documented_route_answers() -> None:
     async with client_of(app_of(EchoBackend())) as client:
         for path, method, operation in OPERATIONS:
             content = b"{}" if "requestBody" in operation else None
-            response = await client.request(method, path.format(model="echo"), content=content)
+            found = path.format(model="echo", deployment="echo")
+            response = await client.request(method, found, content=content)
             assert response.status_code in {200, 422}, path
             assert str(response.status_code) in operation["responses"]
 
@@ -166,6 +168,17 @@ async def test_every_example_is_answered(path: str, body: dict) -> None:
     async with client_of(app_of(EchoBackend())) as client:
         response = await client.post(path, json=body, headers={"extra-parameters": "error"})
     assert response.status_code == 200, response.text
+
+
+def test_every_example_of_an_answer_is_as_described() -> None:
+    found = 0
+    for _, _, operation in OPERATIONS:
+        content = operation["responses"]["200"]["content"].get("application/json", {})
+        if "example" in content:
+            schema = {**content["schema"], "components": DOCUMENT["components"]}
+            jsonschema_rs.Draft202012Validator(schema).validate(content["example"])
+            found += 1
+    assert found == 10
 
 
 async def test_both_are_open_on_loopback() -> None:

@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/info": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model info
+         * @description Which model answers, and of which type it is.
+         */
+        get: operations["info"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chat/completions": {
         parameters: {
             query?: never;
@@ -84,7 +104,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/info": {
+    "/models/deployments/{deployment}/info": {
         parameters: {
             query?: never;
             header?: never;
@@ -93,29 +113,9 @@ export interface paths {
         };
         /**
          * Model info
-         * @description Which model answers, and of which type it is.
+         * @description Which model answers, and of which type it is. As OpenAI's clients ask: unknown parameters are dropped and listed.
          */
-        get: operations["info"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/catalog/models": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * The catalog
-         * @description The deployments, as GitHub Models lists its catalog.
-         */
-        get: operations["catalog"];
+        get: operations["infoOpenAI"];
         put?: never;
         post?: never;
         delete?: never;
@@ -204,6 +204,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Healthy?
+         * @description What managed online endpoints answer at their root.
+         */
+        get: operations["healthy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alive?
+         * @description 200 while the process lives.
+         */
+        get: operations["live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ready?
+         * @description 200 when calls are taken, else 503.
+         */
+        get: operations["ready"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -244,7 +304,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/health/live": {
+    "/catalog/models": {
         parameters: {
             query?: never;
             header?: never;
@@ -252,30 +312,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Alive?
-         * @description 200 while the process lives.
+         * The catalog
+         * @description The deployments, as GitHub Models lists its catalog.
          */
-        get: operations["live"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/health/ready": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Ready?
-         * @description 200 when calls are taken.
-         */
-        get: operations["ready"];
+        get: operations["catalog"];
         put?: never;
         post?: never;
         delete?: never;
@@ -308,89 +348,44 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description Azure: ChatCompletionsOptions. Any other name is an extra parameter. */
-        ChatRequest: {
-            /** @description The conversation so far. */
-            messages: components["schemas"]["Message"][];
-            /** @description A deployment's name or alias. Without it the first deployment that has the operation answers. */
-            model?: string;
-            /** @description Against repeating, by how often a token has come. */
-            frequency_penalty?: number;
-            /** @description Against repeating, by whether a token has come. */
-            presence_penalty?: number;
-            /** @description 0 takes the likeliest token. */
-            temperature?: number;
-            /** @description Only the likeliest tokens whose probabilities add up to this. */
-            top_p?: number;
-            /** @description The longest answer. null: up to the end of the context. */
-            max_tokens?: number | null;
-            /** @description Texts that end the answer and are not part of it. */
-            stop?: string | string[];
+        /** @description Which model answers, and of which type it is. */
+        ModelInfo: {
+            /** @description A name that calls may ask for. */
+            model_name: string;
             /**
-             * Format: int64
-             * @description The same seed and request give the same answer, as far as the engine can.
+             * @description The setting `model_type` of the server decides on the spelling.
+             * @enum {string}
              */
-            seed?: number;
-            /**
-             * @description Server-sent events instead of one object.
-             * @default false
-             */
-            stream: boolean;
-            response_format?: components["schemas"]["ResponseFormat"];
-            /** @description Functions that the model may call. */
-            tools?: components["schemas"]["Tool"][];
-            tool_choice?: ("auto" | "none" | "required") | {
-                /** @constant */
-                type: "function";
-                function: {
-                    name: string;
-                };
+            model_type: "chat-completion" | "chat-completions" | "chat_completion" | "embedding" | "embeddings" | "image-embedding" | "image-embeddings" | "image_embeddings" | "text-generation" | "text_generation";
+            model_provider_name: string;
+        };
+        /** @description Code and message stand at the top too, since clients of this API look for them there. */
+        Error: {
+            error: {
+                /** @enum {string} */
+                code: "DeploymentNotFound" | "Invalid input" | "bad_gateway" | "bad_request" | "body_too_large" | "context_length_exceeded" | "extra_parameters" | "forbidden" | "internal_error" | "invalid_extra_parameters" | "invalid_json" | "method_not_allowed" | "model_not_ready" | "not_found" | "not_recorded" | "parameter_not_supported" | "request_timeout" | "service_unavailable" | "timeout" | "too_many_requests" | "unauthorized" | "unknown_model";
+                message: string;
+                status: number;
+                param?: string | null;
+                type?: null;
+                details?: {
+                    type: string;
+                    code: string;
+                    message: string;
+                    loc: (string | number | null)[];
+                    msg: string;
+                    input: unknown;
+                }[];
             };
-            modalities?: ("text" | "audio")[];
-            user_security_context?: Record<string, unknown>;
-        };
-        Message: components["schemas"]["SystemMessage"] | components["schemas"]["UserMessage"] | components["schemas"]["AssistantMessage"] | components["schemas"]["ToolMessage"];
-        /** @description What the model is to be. */
-        SystemMessage: {
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            role: "system" | "developer";
-            content: string | components["schemas"]["ContentPart"][];
-        };
-        /** @description What was asked. */
-        UserMessage: {
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            role: "user";
-            content: string | components["schemas"]["ContentPart"][];
-            name?: string;
-        };
-        /** @description What the model answered. */
-        AssistantMessage: {
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            role: "assistant";
-            content?: string | components["schemas"]["ContentPart"][] | null;
-            tool_calls?: components["schemas"]["ToolCall"][];
-            reasoning_content?: string;
-            name?: string;
-        };
-        /** @description What a tool returned. */
-        ToolMessage: {
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            role: "tool";
-            content?: string | components["schemas"]["ContentPart"][] | null;
-            /** @description The call that this answers. */
-            tool_call_id?: string;
+            status?: number;
+            /** @enum {string} */
+            code?: "DeploymentNotFound" | "Invalid input" | "bad_gateway" | "bad_request" | "body_too_large" | "context_length_exceeded" | "extra_parameters" | "forbidden" | "internal_error" | "invalid_extra_parameters" | "invalid_json" | "method_not_allowed" | "model_not_ready" | "not_found" | "not_recorded" | "parameter_not_supported" | "request_timeout" | "service_unavailable" | "timeout" | "too_many_requests" | "unauthorized" | "unknown_model";
+            message?: string;
+            detail?: string | {
+                loc: (string | number | null)[];
+                input: unknown;
+                value: unknown;
+            }[];
         };
         ContentPart: {
             /** @constant */
@@ -402,57 +397,95 @@ export interface components {
             image_url: {
                 /** @description A data: URL; a remote one where the server's setting remote_images lists its host. */
                 url: string;
-                /** @enum {string} */
-                detail?: "auto" | "low" | "high";
-            };
+                /** @enum {string|null} */
+                detail?: "auto" | "high" | "low" | null;
+            } | string;
+        } | {
+            /** @constant */
+            type: "image";
+            image: {
+                data: string;
+                /** @enum {string|null} */
+                detail?: "auto" | "high" | "low" | null;
+            } | string;
         } | {
             /** @constant */
             type: "input_audio";
             input_audio: {
                 /** @description Base64, without a prefix. */
                 data: string;
-                format?: string;
+                format?: string | null;
             };
         } | {
             /** @constant */
             type: "audio_url";
             audio_url: {
-                /** @description A data: URL. */
                 url: string;
-            };
+            } | string;
         };
-        Tool: {
-            /** @constant */
-            type: "function";
-            function: {
-                name: string;
-                description?: string;
-                /** @description A JSON schema. */
-                parameters?: Record<string, unknown>;
-                strict?: boolean;
-            };
+        /** @description What the model is to be. */
+        SystemMessage: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            role: "system";
+            content: string | components["schemas"]["ContentPart"][];
         };
+        /** @description The same, as newer models of OpenAI name it. */
+        DeveloperMessage: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            role: "developer";
+            content: string | components["schemas"]["ContentPart"][];
+        };
+        /** @description What was asked. */
+        UserMessage: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            role: "user";
+            content: string | components["schemas"]["ContentPart"][];
+            name?: string | null;
+        };
+        /** @description A whole tool call, in a message or in a reply. */
         ToolCall: {
-            id: string;
             /** @constant */
             type: "function";
+            id: string;
             function: {
                 name: string;
                 /** @description JSON, as text. */
                 arguments: string;
             };
         };
-        /** @description A piece of a call: those of one index belong together, and their arguments are joined. */
-        ToolCallPiece: {
-            index?: number;
-            id?: string;
-            /** @constant */
-            type?: "function";
-            function?: {
-                name?: string;
-                arguments?: string;
-            };
+        /** @description What the model answered. */
+        AssistantMessage: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            role: "assistant";
+            content?: string | components["schemas"]["ContentPart"][] | null;
+            tool_calls?: components["schemas"]["ToolCall"][] | null;
+            reasoning_content?: string | null;
+            name?: string | null;
         };
+        /** @description What a tool returned. */
+        ToolMessage: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            role: "tool";
+            content?: string | components["schemas"]["ContentPart"][] | null;
+            /** @description The call that this answers. */
+            tool_call_id?: string | null;
+        };
+        Message: components["schemas"]["SystemMessage"] | components["schemas"]["DeveloperMessage"] | components["schemas"]["UserMessage"] | components["schemas"]["AssistantMessage"] | components["schemas"]["ToolMessage"];
         ResponseFormat: {
             /** @constant */
             type: "text";
@@ -464,508 +497,816 @@ export interface components {
             type: "json_schema";
             json_schema: {
                 name: string;
-                schema?: Record<string, unknown>;
-                description?: string;
-                strict?: boolean;
+                /** @description A JSON schema of at most 65536 bytes and 32 levels. */
+                schema?: Record<string, unknown> | null;
+                description?: string | null;
+                strict?: boolean | null;
             };
         };
+        Tool: {
+            /** @constant */
+            type: "function";
+            function: {
+                name: string;
+                description?: string | null;
+                /** @description A JSON schema of at most 65536 bytes and 32 levels. */
+                parameters?: Record<string, unknown> | null;
+                strict?: boolean | null;
+            };
+        };
+        /** @description What the Azure AI Model Inference API knows; any other name is an extra parameter. */
+        ChatRequest: {
+            /** @description The conversation so far. */
+            messages: components["schemas"]["Message"][];
+            /** @description A deployment's name or alias, in any case. Without it the first deployment that has the operation answers. */
+            model?: string | null;
+            /** @description Against repeating, by how often a token has come. */
+            frequency_penalty?: number | null;
+            /** @description Against repeating, by whether a token has come. */
+            presence_penalty?: number | null;
+            /** @description 0 takes the likeliest token. */
+            temperature?: number | null;
+            /** @description Only the likeliest tokens whose probabilities add up to this. */
+            top_p?: number | null;
+            /** @description The longest answer. null: up to the end of the context. */
+            max_tokens?: number | null;
+            /** @description Texts that end the answer and are not part of it. */
+            stop?: string | string[] | null;
+            /**
+             * Format: int64
+             * @description The same seed and request give the same answer, as far as can be.
+             */
+            seed?: number | null;
+            /** @description Server-sent events instead of one object. */
+            stream?: boolean | null;
+            /** @description What the answer's text is to be. */
+            response_format?: components["schemas"]["ResponseFormat"] | null;
+            /** @description Functions that the model may call. */
+            tools?: components["schemas"]["Tool"][] | null;
+            /** @description Whether it may, must not or must call one, or which one it must. */
+            tool_choice?: {
+                /** @constant */
+                type: "function";
+                function: {
+                    name: string;
+                };
+            } | ("auto" | "none" | "required") | null;
+            /** @description What the answer is made of, where the model can do more than text. */
+            modalities?: ("audio" | "text")[] | null;
+            /** @description Passed to providers that know it. */
+            user_security_context?: Record<string, unknown> | null;
+        };
+        ChatLogprobs: {
+            content: {
+                token: string;
+                logprob: number;
+                bytes: number[] | null;
+                top_logprobs: {
+                    token: string;
+                    logprob: number;
+                    bytes: number[] | null;
+                }[];
+            }[];
+        };
+        /** @description Tokens that the call used. */
+        Usage: {
+            prompt_tokens: number;
+            completion_tokens?: number;
+            total_tokens: number;
+            prompt_tokens_details?: {
+                cached_tokens: number | null;
+            };
+            completion_tokens_details?: {
+                reasoning_tokens: number | null;
+            };
+        };
+        /** @description A whole answer. */
         ChatCompletion: {
             id: string;
             /** @constant */
             object: "chat.completion";
             /** @description Seconds since 1970. */
             created: number;
+            /** @description The deployment that answered. */
             model: string;
             choices: {
                 index: number;
-                finish_reason: components["schemas"]["FinishReason"];
                 message: {
                     /** @constant */
                     role: "assistant";
                     content: string | null;
+                    tool_calls: components["schemas"]["ToolCall"][] | null;
                     /** @description From api-version 2025-04-01 on; before, as <think> within content. */
                     reasoning_content?: string;
-                    tool_calls?: components["schemas"]["ToolCall"][] | null;
+                    refusal?: string;
                 };
-                logprobs?: Record<string, unknown> | null;
+                logprobs: components["schemas"]["ChatLogprobs"] | null;
+                /** @enum {string|null} */
+                finish_reason: "content_filter" | "length" | "stop" | "tool_calls" | null;
             }[];
             usage: components["schemas"]["Usage"];
         };
-        /** @description The data of one event. The last one with a choice has the usage; after it comes [DONE]. */
+        /** @description A piece of a call: those of one index belong together, and their arguments are joined. */
+        ToolCallPiece: {
+            index: number;
+            id?: string;
+            /** @constant */
+            type?: "function";
+            function: {
+                name?: string;
+                arguments: string;
+            };
+        };
+        /** @description The data of one event. On the Azure AI inference paths the last one with a choice has the usage; on the others a chunk without choices has it, where `include_usage` asked. */
         ChatCompletionChunk: {
             id: string;
             /** @constant */
             object: "chat.completion.chunk";
+            /** @description Seconds since 1970. */
             created: number;
+            /** @description The deployment that answered. */
             model: string;
             choices: {
                 index: number;
-                finish_reason?: components["schemas"]["FinishReason"];
                 delta: {
-                    role?: string;
+                    /** @constant */
+                    role?: "assistant";
                     content?: string | null;
                     reasoning_content?: string;
+                    refusal?: string;
                     tool_calls?: components["schemas"]["ToolCallPiece"][];
                 };
+                logprobs: components["schemas"]["ChatLogprobs"] | null;
+                /** @enum {string|null} */
+                finish_reason: "content_filter" | "length" | "stop" | "tool_calls" | null;
             }[];
-            usage?: components["schemas"]["Usage"];
+            usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description One event: a ChatCompletionChunk, at last [DONE]. A stream that fails has an error instead, and is broken off. */
-        ChatStreamEvent: {
-            data: "[DONE]" | string;
+        /** @description What ends a stream that failed, before the connection is broken off. */
+        ErrorEvent: {
+            error: {
+                /** @enum {string} */
+                code: "DeploymentNotFound" | "Invalid input" | "bad_gateway" | "bad_request" | "body_too_large" | "context_length_exceeded" | "extra_parameters" | "forbidden" | "internal_error" | "invalid_extra_parameters" | "invalid_json" | "method_not_allowed" | "model_not_ready" | "not_found" | "not_recorded" | "parameter_not_supported" | "request_timeout" | "service_unavailable" | "timeout" | "too_many_requests" | "unauthorized" | "unknown_model";
+                message: string;
+            };
         };
-        /** @description One event: a Completion, at last [DONE]. A stream that fails has an error instead, and is broken off. */
-        CompletionStreamEvent: {
-            data: "[DONE]" | string;
-        };
-        /** @enum {string|null} */
-        FinishReason: "stop" | "length" | "content_filter" | "tool_calls" | null;
-        Usage: {
-            prompt_tokens: number;
-            completion_tokens?: number;
-            total_tokens: number;
-        };
-        /** @description Azure: CreateCompletionRequest. Any other name is an extra parameter. */
+        /** @description What the Azure AI Model Inference API knows; any other name is an extra parameter. */
         CompletionRequest: {
             /** @description What is to be continued. */
             prompt: string | string[] | number[] | number[][];
-            /** @description A deployment's name or alias. Without it the first deployment that has the operation answers. */
-            model?: string;
+            /** @description A deployment's name or alias, in any case. Without it the first deployment that has the operation answers. */
+            model?: string | null;
             /** @description Against repeating, by how often a token has come. */
-            frequency_penalty?: number;
+            frequency_penalty?: number | null;
             /** @description Against repeating, by whether a token has come. */
-            presence_penalty?: number;
+            presence_penalty?: number | null;
             /** @description 0 takes the likeliest token. */
-            temperature?: number;
+            temperature?: number | null;
             /** @description Only the likeliest tokens whose probabilities add up to this. */
-            top_p?: number;
+            top_p?: number | null;
             /** @description The longest answer. null: up to the end of the context. */
             max_tokens?: number | null;
             /** @description Texts that end the answer and are not part of it. */
-            stop?: string | string[];
+            stop?: string | string[] | null;
             /**
              * Format: int64
-             * @description The same seed and request give the same answer, as far as the engine can.
+             * @description The same seed and request give the same answer, as far as can be.
              */
-            seed?: number;
-            /**
-             * @description Server-sent events instead of one object.
-             * @default false
-             */
-            stream: boolean;
+            seed?: number | null;
+            /** @description Server-sent events instead of one object. */
+            stream?: boolean | null;
         };
-        /** @description Also the data of one event of a stream. */
+        CompletionLogprobs: {
+            tokens: string[] | null;
+            token_logprobs: (number | null)[] | null;
+            top_logprobs: ({
+                [key: string]: number | null;
+            } | null)[] | null;
+            text_offset: number[] | null;
+        };
+        /** @description A whole answer; also the data of one event of a stream. */
         Completion: {
             id: string;
             /** @constant */
             object: "text_completion";
+            /** @description Seconds since 1970. */
             created: number;
+            /** @description The deployment that answered. */
             model: string;
             choices: {
                 index: number;
                 text: string;
-                logprobs?: Record<string, unknown> | null;
-                finish_reason: components["schemas"]["FinishReason"];
+                logprobs: components["schemas"]["CompletionLogprobs"] | null;
+                /** @enum {string|null} */
+                finish_reason: "content_filter" | "length" | "stop" | "tool_calls" | null;
             }[];
-            usage?: components["schemas"]["Usage"];
+            usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description Azure: EmbeddingsOptions. Any other name is an extra parameter. */
+        /** @description What both APIs know, save that `input_type` is Azure's alone; any other name is an extra parameter. */
         EmbeddingsRequest: {
             /** @description What is to be embedded: one vector each. */
             input: string | string[] | number[] | number[][];
-            /** @description A deployment's name or alias. Without it the first deployment that has the operation answers. */
-            model?: string;
+            /** @description A deployment's name or alias, in any case. Without it the first deployment that has the operation answers. */
+            model?: string | null;
             /** @description The length of the vectors, where the model has several. */
-            dimensions?: number;
+            dimensions?: number | null;
             /**
-             * @description How the vectors are written.
-             * @default float
-             * @enum {string}
+             * @description How the vectors are written; float by default.
+             * @enum {string|null}
              */
-            encoding_format: "float" | "base64" | "binary" | "ubinary" | "int8" | "uint8";
+            encoding_format?: "base64" | "binary" | "float" | "int8" | "ubinary" | "uint8" | null;
             /**
              * @description What the inputs are for, where the model makes a difference.
-             * @enum {string}
+             * @enum {string|null}
              */
-            input_type?: "text" | "query" | "document";
+            input_type?: "document" | "query" | "text" | null;
         };
-        /** @description Azure: ImageEmbeddingsOptions. Any other name is an extra parameter. */
-        ImageEmbeddingsRequest: {
-            /** @description One vector each. */
-            input: {
-                /** @description A data: URL of a PNG, JPEG, WebP or GIF image; a remote one where the server's setting remote_images lists its host. */
-                image?: string;
-                /** @description For models of images and texts. */
-                text?: string;
-            }[];
-            /** @description A deployment's name or alias. Without it the first deployment that has the operation answers. */
-            model?: string;
-            /** @description The length of the vectors, where the model has several. */
-            dimensions?: number;
-            /**
-             * @description How the vectors are written.
-             * @default float
-             * @enum {string}
-             */
-            encoding_format: "float" | "base64" | "binary" | "ubinary" | "int8" | "uint8";
-            /**
-             * @description What the inputs are for, where the model makes a difference.
-             * @enum {string}
-             */
-            input_type?: "text" | "query" | "document";
-        };
+        /** @description A vector for each input, in the inputs' order. */
         Embeddings: {
             id?: string;
             /** @constant */
             object: "list";
+            /** @description The deployment that answered. */
             model: string;
             data: {
                 index: number;
                 /** @constant */
                 object: "embedding";
+                /** @description Numbers, whole ones but for float; a text, for base64, of float32. */
                 embedding: number[] | string;
             }[];
             usage: components["schemas"]["Usage"];
         };
-        ModelInfo: {
-            model_name: string;
-            /** @description chat-completion, embedding, image-embedding or text-generation; the setting model_type decides on the spelling. */
-            model_type: string;
-            model_provider_name: string;
+        /** @description What the Azure AI Model Inference API knows; any other name is an extra parameter. */
+        ImageEmbeddingsRequest: {
+            /** @description One vector each. */
+            input: {
+                /** @description A data: URL of a PNG, JPEG, WebP or GIF image; a remote one where the server's setting remote_images lists its host. */
+                image?: string | null;
+                /** @description For models of images and texts. */
+                text?: string | null;
+            }[];
+            /** @description A deployment's name or alias, in any case. Without it the first deployment that has the operation answers. */
+            model?: string | null;
+            /** @description The length of the vectors, where the model has several. */
+            dimensions?: number | null;
+            /**
+             * @description How the vectors are written; float by default.
+             * @enum {string|null}
+             */
+            encoding_format?: "base64" | "binary" | "float" | "int8" | "ubinary" | "uint8" | null;
+            /**
+             * @description What the inputs are for, where the model makes a difference.
+             * @enum {string|null}
+             */
+            input_type?: "document" | "query" | "text" | null;
         };
-        ModelList: {
-            /** @constant */
-            object: "list";
-            data: components["schemas"]["Model"][];
-        };
-        Model: {
-            id: string;
-            /** @constant */
-            object: "model";
-            created: number;
-            owned_by: string;
-        };
-        CatalogModel: {
-            id: string;
-            name: string;
-            publisher: string;
-            supported_input_modalities?: string[];
-            supported_output_modalities?: string[];
-            capabilities?: string[];
-            limits?: Record<string, unknown>;
-            /** @description What the deployment can honour, and what becomes of each parameter. */
-            interlingua?: {
-                capabilities?: Record<string, unknown>;
-                parameters?: Record<string, unknown>;
+        /** @description OpenAI's shape; the status beside it harms nobody. */
+        OpenAIError: {
+            error: {
+                message: string;
+                /** @enum {string} */
+                type: "authentication_error" | "invalid_request_error" | "rate_limit_error" | "server_error";
+                param: string | null;
+                /** @enum {string} */
+                code: "DeploymentNotFound" | "Invalid input" | "bad_gateway" | "bad_request" | "body_too_large" | "context_length_exceeded" | "extra_parameters" | "forbidden" | "internal_error" | "invalid_extra_parameters" | "invalid_json" | "method_not_allowed" | "model_not_ready" | "not_found" | "not_recorded" | "parameter_not_supported" | "request_timeout" | "service_unavailable" | "timeout" | "too_many_requests" | "unauthorized" | "unknown_model";
+                status?: number;
             };
         };
+        /** @description What the OpenAI API knows; any other name is an extra parameter. */
+        OpenAIChatRequest: {
+            /** @description The conversation so far. */
+            messages: components["schemas"]["Message"][];
+            /** @description A deployment's name or alias, in any case. Without it the first deployment that has the operation answers. */
+            model?: string | null;
+            /** @description Against repeating, by how often a token has come. */
+            frequency_penalty?: number | null;
+            /** @description Against repeating, by whether a token has come. */
+            presence_penalty?: number | null;
+            /** @description 0 takes the likeliest token. */
+            temperature?: number | null;
+            /** @description Only the likeliest tokens whose probabilities add up to this. */
+            top_p?: number | null;
+            /** @description The longest answer. null: up to the end of the context. */
+            max_tokens?: number | null;
+            /** @description Texts that end the answer and are not part of it. */
+            stop?: string | string[] | null;
+            /**
+             * Format: int64
+             * @description The same seed and request give the same answer, as far as can be.
+             */
+            seed?: number | null;
+            /** @description Server-sent events instead of one object. */
+            stream?: boolean | null;
+            /** @description What the answer's text is to be. */
+            response_format?: components["schemas"]["ResponseFormat"] | null;
+            /** @description Functions that the model may call. */
+            tools?: components["schemas"]["Tool"][] | null;
+            /** @description Whether it may, must not or must call one, or which one it must. */
+            tool_choice?: {
+                /** @constant */
+                type: "function";
+                function: {
+                    name: string;
+                };
+            } | ("auto" | "none" | "required") | null;
+            /** @description What the answer is made of, where the model can do more than text. */
+            modalities?: ("audio" | "text")[] | null;
+            /** @description Passed to providers that know it. */
+            user_security_context?: Record<string, unknown> | null;
+            /** @description How many answers to the one request. */
+            n?: number | null;
+            /** @description Whether the answer's tokens come with their probabilities. */
+            logprobs?: boolean | null;
+            /** @description Of how many likelier tokens besides. */
+            top_logprobs?: number | null;
+            /** @description By token id: how much more or less likely it is made. */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            /** @description Another name of max_tokens. */
+            max_completion_tokens?: number | null;
+            /** @description Whether a stream has a last chunk with the usage. */
+            stream_options?: {
+                include_usage?: boolean | null;
+            } | null;
+            /** @description Whether one answer may call several functions. */
+            parallel_tool_calls?: boolean | null;
+            /** @description How long a model that reasons does so. */
+            reasoning_effort?: string | null;
+            /** @description Voice and format of a spoken answer. */
+            audio?: Record<string, unknown> | null;
+        };
+        /** @description What ends a stream that failed, before the connection is broken off. */
+        OpenAIErrorEvent: {
+            error: {
+                message: string;
+                /** @enum {string} */
+                type: "authentication_error" | "invalid_request_error" | "rate_limit_error" | "server_error";
+                param: string | null;
+                /** @enum {string} */
+                code: "DeploymentNotFound" | "Invalid input" | "bad_gateway" | "bad_request" | "body_too_large" | "context_length_exceeded" | "extra_parameters" | "forbidden" | "internal_error" | "invalid_extra_parameters" | "invalid_json" | "method_not_allowed" | "model_not_ready" | "not_found" | "not_recorded" | "parameter_not_supported" | "request_timeout" | "service_unavailable" | "timeout" | "too_many_requests" | "unauthorized" | "unknown_model";
+                status?: number;
+            };
+        };
+        /** @description What the OpenAI API knows; any other name is an extra parameter. */
+        OpenAICompletionRequest: {
+            /** @description What is to be continued. */
+            prompt: string | string[] | number[] | number[][];
+            /** @description A deployment's name or alias, in any case. Without it the first deployment that has the operation answers. */
+            model?: string | null;
+            /** @description Against repeating, by how often a token has come. */
+            frequency_penalty?: number | null;
+            /** @description Against repeating, by whether a token has come. */
+            presence_penalty?: number | null;
+            /** @description 0 takes the likeliest token. */
+            temperature?: number | null;
+            /** @description Only the likeliest tokens whose probabilities add up to this. */
+            top_p?: number | null;
+            /** @description The longest answer. null: up to the end of the context. */
+            max_tokens?: number | null;
+            /** @description Texts that end the answer and are not part of it. */
+            stop?: string | string[] | null;
+            /**
+             * Format: int64
+             * @description The same seed and request give the same answer, as far as can be.
+             */
+            seed?: number | null;
+            /** @description Server-sent events instead of one object. */
+            stream?: boolean | null;
+            /** @description How many answers to the one request. */
+            n?: number | null;
+            /** @description Of so many answers the likeliest `n`. */
+            best_of?: number | null;
+            /** @description Whether the answer begins with the prompt. */
+            echo?: boolean | null;
+            /** @description What is to follow the answer. */
+            suffix?: string | null;
+            /** @description The probabilities of so many likely tokens, at each place. */
+            logprobs?: number | null;
+            /** @description By token id: how much more or less likely it is made. */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            /** @description Whether a stream has a last chunk with the usage. */
+            stream_options?: {
+                include_usage?: boolean | null;
+            } | null;
+        };
+        /** @description Whether the process lives, and whether it takes calls. */
         Health: {
             /** @enum {string} */
-            status: "live" | "ready" | "waiting" | "draining";
+            status: "draining" | "live" | "ready" | "waiting";
             /** @description Managed deployments that can't answer yet, with their states. */
             waiting_for?: {
                 [key: string]: string;
             };
         };
-        /** @description Code and message stand at the top too, since clients of this API look for them there. */
-        Error: {
-            error: {
-                code: string;
-                message: string;
-                status?: number;
-                param?: string | null;
-                type?: string | null;
-                details?: Record<string, unknown>[];
-            };
-            status?: number;
-            code?: string;
-            message?: string;
-            /** @description A text, or places in the request with the values there. */
-            detail?: unknown;
+        /** @description OpenAI: the model object. */
+        Model: {
+            id: string;
+            created: number;
+            owned_by: string;
+            /** @constant */
+            object: "model";
         };
-        StreamError: {
-            error: {
-                code?: string | null;
-                message: string;
-                type?: string;
-                param?: string | null;
-            };
+        ModelList: {
+            data: components["schemas"]["Model"][];
+            /** @constant */
+            object: "list";
         };
-        OpenAIError: {
-            error: {
-                message: string;
-                type: string;
-                param?: string | null;
-                code?: string | null;
-                status?: number;
+        /** @description GitHub Models: an entry of `GET /catalog/models`, as far as it is known here. */
+        CatalogModel: {
+            id: string;
+            name: string;
+            publisher: string;
+            supported_input_modalities: string[];
+            supported_output_modalities: string[];
+            capabilities?: string[];
+            limits?: {
+                [key: string]: number;
+            };
+            /** @description Beyond GitHub's shape: what the deployment can honour, and what becomes of each parameter, by operation. */
+            interlingua: {
+                capabilities: Record<string, unknown>;
+                parameters: {
+                    [key: string]: {
+                        [key: string]: {
+                            /** @enum {string} */
+                            state: "honoured" | "refused" | "renamed";
+                            to?: string | null;
+                            values?: string[];
+                        };
+                    };
+                };
             };
         };
     };
     responses: {
-        /** @description The answer. */
-        ChatCompletions: {
+        /** @description `bad_request`: The request is at fault in another way, or a provider says so. `invalid_json`: The body is not JSON, or not in UTF-8. `extra_parameters`: Unknown top-level fields under `extra-parameters: error`. More unknown top-level fields than a reply could list. `invalid_extra_parameters`: A value of the header `extra-parameters` that the API doesn't know. `unknown_model`: A name of a model or deployment that the server doesn't know. `context_length_exceeded`: The prompt is longer than the context that one call gets. */
+        Error400: {
             headers: {
-                "x-interlingua-changes": components["headers"]["Changes"];
-                "x-request-id": components["headers"]["RequestId"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ChatCompletion"];
-                "text/event-stream": components["schemas"]["ChatStreamEvent"];
-            };
-        };
-        /** @description The answer. */
-        Completions: {
-            headers: {
-                "x-interlingua-changes": components["headers"]["Changes"];
-                "x-request-id": components["headers"]["RequestId"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["Completion"];
-                "text/event-stream": components["schemas"]["CompletionStreamEvent"];
-            };
-        };
-        /** @description The answer. */
-        Embeddings: {
-            headers: {
-                "x-interlingua-changes": components["headers"]["Changes"];
-                "x-request-id": components["headers"]["RequestId"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["Embeddings"];
-            };
-        };
-        /** @description The answer. */
-        ImageEmbeddings: {
-            headers: {
-                "x-interlingua-changes": components["headers"]["Changes"];
-                "x-request-id": components["headers"]["RequestId"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["Embeddings"];
-            };
-        };
-        /** @description The body isn't JSON, the model is unknown, or there are extra parameters. */
-        BadRequest: {
-            headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description There is no key or token, or none that is valid. */
-        Unauthorized: {
+        /** @description `unauthorized`: The key or the token is missing or wrong. */
+        Error401: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "www-authenticate": components["headers"]["WwwAuthenticate"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The token is valid, and no role of it permits the call. */
-        Forbidden: {
+        /** @description `forbidden`: The token is valid, and no role of it permits the call. */
+        Error403: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description There is no such path or deployment, or the model has no such operation. */
-        NotFound: {
+        /** @description `not_found`: No such route, or the deployment doesn't have this operation. `DeploymentNotFound`: A deployment named in the path or the header doesn't exist. `not_recorded`: A replayed recording holds no such request. */
+        Error404: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The request's body didn't arrive in time. */
-        SlowBody: {
+        /** @description `request_timeout`: The request itself didn't arrive in time. */
+        Error408: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The body is longer than max_body_bytes. */
-        TooLarge: {
+        /** @description `body_too_large`: The body is longer than the server accepts. */
+        Error413: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description A value is out of range, or the model can't honour the parameter. The message names the place. */
-        Invalid: {
+        /** @description `Invalid input`: A known parameter with a malformed, empty or out-of-range value. A passed-through parameter that the model doesn't take. `parameter_not_supported`: A known parameter with a legal value that this model can't honour. */
+        Error422: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "ms-azureml-model-error-reason": components["headers"]["MsAzuremlModelErrorReason"];
+                "ms-azureml-model-error-statuscode": components["headers"]["MsAzuremlModelErrorStatuscode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description Too many calls wait already (max_waiting). */
-        TooMany: {
+        /** @description `too_many_requests`: A limit or a full queue; the same call can succeed later. */
+        Error429: {
             headers: {
-                /** @description Seconds. */
-                "Retry-After"?: number;
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description A defect of the server. Its log says why, at the call's id. */
-        Failed: {
+        /** @description `internal_error`: A defect of the server. */
+        Error500: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The model's engine or provider broke off, or made no sense. */
-        BadAnswer: {
+        /** @description `bad_gateway`: What should answer gave a reply that makes no sense, or broke off. */
+        Error502: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The model can't be loaded, its engine ended, or the server stops. */
-        Unavailable: {
+        /** @description `service_unavailable`: What should answer can't now; a later call may succeed. `model_not_ready`: The model is not loaded, can't be loaded, or its engine keeps failing. */
+        Error503: {
             headers: {
-                /** @description Seconds. */
-                "Retry-After"?: number;
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The call took longer than call_timeout_s. */
-        TimedOut: {
+        /** @description `timeout`: The call took longer than it may. */
+        Error504: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The body isn't JSON, the model is unknown, or there are extra parameters. */
-        OpenAIBadRequest: {
+        /** @description `bad_request`: The request is at fault in another way, or a provider says so. `invalid_json`: The body is not JSON, or not in UTF-8. `extra_parameters`: Unknown top-level fields under `extra-parameters: error`. More unknown top-level fields than a reply could list. `invalid_extra_parameters`: A value of the header `extra-parameters` that the API doesn't know. `unknown_model`: A name of a model or deployment that the server doesn't know. `context_length_exceeded`: The prompt is longer than the context that one call gets. */
+        OpenAIError400: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description There is no key or token, or none that is valid. */
-        OpenAIUnauthorized: {
+        /** @description `unauthorized`: The key or the token is missing or wrong. */
+        OpenAIError401: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "www-authenticate": components["headers"]["WwwAuthenticate"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description The token is valid, and no role of it permits the call. */
-        OpenAIForbidden: {
+        /** @description `forbidden`: The token is valid, and no role of it permits the call. */
+        OpenAIError403: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description There is no such path or deployment, or the model has no such operation. */
-        OpenAINotFound: {
+        /** @description `not_found`: No such route, or the deployment doesn't have this operation. `DeploymentNotFound`: A deployment named in the path or the header doesn't exist. `not_recorded`: A replayed recording holds no such request. */
+        OpenAIError404: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description The request's body didn't arrive in time. */
-        OpenAISlowBody: {
+        /** @description `request_timeout`: The request itself didn't arrive in time. */
+        OpenAIError408: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description The body is longer than max_body_bytes. */
-        OpenAITooLarge: {
+        /** @description `body_too_large`: The body is longer than the server accepts. */
+        OpenAIError413: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description A value is out of range, or the model can't honour the parameter. The message names the place. */
-        OpenAIInvalid: {
+        /** @description `Invalid input`: A known parameter with a malformed, empty or out-of-range value. A passed-through parameter that the model doesn't take. `parameter_not_supported`: A known parameter with a legal value that this model can't honour. */
+        OpenAIError422: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "ms-azureml-model-error-reason": components["headers"]["MsAzuremlModelErrorReason"];
+                "ms-azureml-model-error-statuscode": components["headers"]["MsAzuremlModelErrorStatuscode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description Too many calls wait already (max_waiting). */
-        OpenAITooMany: {
+        /** @description `too_many_requests`: A limit or a full queue; the same call can succeed later. */
+        OpenAIError429: {
             headers: {
-                /** @description Seconds. */
-                "Retry-After"?: number;
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description A defect of the server. Its log says why, at the call's id. */
-        OpenAIFailed: {
+        /** @description `internal_error`: A defect of the server. */
+        OpenAIError500: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description The model's engine or provider broke off, or made no sense. */
-        OpenAIBadAnswer: {
+        /** @description `bad_gateway`: What should answer gave a reply that makes no sense, or broke off. */
+        OpenAIError502: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description The model can't be loaded, its engine ended, or the server stops. */
-        OpenAIUnavailable: {
+        /** @description `service_unavailable`: What should answer can't now; a later call may succeed. `model_not_ready`: The model is not loaded, can't be loaded, or its engine keeps failing. */
+        OpenAIError503: {
             headers: {
-                /** @description Seconds. */
-                "Retry-After"?: number;
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
+                "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description The call took longer than call_timeout_s. */
-        OpenAITimedOut: {
+        /** @description `timeout`: The call took longer than it may. */
+        OpenAIError504: {
             headers: {
+                "x-request-id": components["headers"]["XRequestId"];
+                "x-ms-request-id": components["headers"]["XMsRequestId"];
+                "apim-request-id": components["headers"]["ApimRequestId"];
+                "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
             content: {
@@ -974,184 +1315,71 @@ export interface components {
         };
     };
     parameters: {
-        /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
-        ExtraParameters: "error" | "drop" | "pass-through";
+        /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+        ExtraParameters: "drop" | "error" | "pass-through";
         /** @description The deployment that is to answer, whatever the body says. */
-        Deployment: string;
-        /** @description Any. From 2025-04-01 on, reasoning comes as reasoning_content. */
+        AzuremlModelDeployment: string;
+        /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+        XMsModelMeshModelName: string;
+        /** @description The caller's own id of the call: it comes back in the reply. */
+        XMsClientRequestId: string;
+        /** @description Any, or none; of several the first counts. From 2025-04-01 on, reasoning comes as reasoning_content; before, as <think> within content. */
         ApiVersion: string;
     };
-    requestBodies: {
-        ChatRequest: {
-            content: {
-                "application/json": components["schemas"]["ChatRequest"];
-            };
-        };
-        CompletionRequest: {
-            content: {
-                "application/json": components["schemas"]["CompletionRequest"];
-            };
-        };
-        EmbeddingsRequest: {
-            content: {
-                "application/json": components["schemas"]["EmbeddingsRequest"];
-            };
-        };
-        ImageEmbeddingsRequest: {
-            content: {
-                "application/json": components["schemas"]["ImageEmbeddingsRequest"];
-            };
-        };
-    };
+    requestBodies: never;
     headers: {
-        /** @description What of the request was dropped or renamed: an RFC 9651 dictionary. */
-        Changes: string;
         /** @description The call's id, as the server's log has it. */
-        RequestId: string;
+        XRequestId: string;
+        /** @description The call's id, as the server's log has it. */
+        XMsRequestId: string;
+        /** @description The call's id, as the server's log has it. */
+        ApimRequestId: string;
+        /** @description What the request's own said, where it was 1 to 128 printable characters. */
+        XMsClientRequestId: string;
+        /** @description `nosniff`. */
+        XContentTypeOptions: "nosniff";
+        /** @description The deployment that answered. */
+        AzuremlModelDeployment: string;
+        /** @description The deployment that answered. */
+        XMsModelMeshModelName: string;
+        /** @description What of the request was dropped or renamed, and the roles that became others, as an RFC 9651 dictionary: `dropped=("seed" "foo"), renamed=("max_tokens";to="max_completion_tokens"), folded=("system";to="user")`. */
+        XInterlinguaChanges: string;
+        /** @description `no-cache`. */
+        CacheControl: string;
+        /** @description `no`: for a proxy before the server. */
+        XAccelBuffering: string;
+        /** @description The error's code. */
+        XMsErrorCode: string;
+        /** @description Seconds. On 429 and 503 only: the official client repeats any call whose error has it. */
+        RetryAfter: number;
+        /** @description `Bearer`. */
+        WwwAuthenticate: string;
+        /** @description `model_error`, where it was the model that refused an extra parameter. */
+        MsAzuremlModelErrorReason: string;
+        /** @description The model's status then. */
+        MsAzuremlModelErrorStatuscode: string;
     };
     pathItems: never;
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    chatCompletions: {
-        parameters: {
-            query?: {
-                /** @description Any. From 2025-04-01 on, reasoning comes as reasoning_content. */
-                "api-version"?: components["parameters"]["ApiVersion"];
-            };
-            header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
-                "extra-parameters"?: components["parameters"]["ExtraParameters"];
-                /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: components["requestBodies"]["ChatRequest"];
-        responses: {
-            200: components["responses"]["ChatCompletions"];
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["SlowBody"];
-            413: components["responses"]["TooLarge"];
-            422: components["responses"]["Invalid"];
-            429: components["responses"]["TooMany"];
-            500: components["responses"]["Failed"];
-            502: components["responses"]["BadAnswer"];
-            503: components["responses"]["Unavailable"];
-            504: components["responses"]["TimedOut"];
-        };
-    };
-    completions: {
-        parameters: {
-            query?: {
-                /** @description Any. From 2025-04-01 on, reasoning comes as reasoning_content. */
-                "api-version"?: components["parameters"]["ApiVersion"];
-            };
-            header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
-                "extra-parameters"?: components["parameters"]["ExtraParameters"];
-                /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: components["requestBodies"]["CompletionRequest"];
-        responses: {
-            200: components["responses"]["Completions"];
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["SlowBody"];
-            413: components["responses"]["TooLarge"];
-            422: components["responses"]["Invalid"];
-            429: components["responses"]["TooMany"];
-            500: components["responses"]["Failed"];
-            502: components["responses"]["BadAnswer"];
-            503: components["responses"]["Unavailable"];
-            504: components["responses"]["TimedOut"];
-        };
-    };
-    embeddings: {
-        parameters: {
-            query?: {
-                /** @description Any. From 2025-04-01 on, reasoning comes as reasoning_content. */
-                "api-version"?: components["parameters"]["ApiVersion"];
-            };
-            header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
-                "extra-parameters"?: components["parameters"]["ExtraParameters"];
-                /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: components["requestBodies"]["EmbeddingsRequest"];
-        responses: {
-            200: components["responses"]["Embeddings"];
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["SlowBody"];
-            413: components["responses"]["TooLarge"];
-            422: components["responses"]["Invalid"];
-            429: components["responses"]["TooMany"];
-            500: components["responses"]["Failed"];
-            502: components["responses"]["BadAnswer"];
-            503: components["responses"]["Unavailable"];
-            504: components["responses"]["TimedOut"];
-        };
-    };
-    imageEmbeddings: {
-        parameters: {
-            query?: {
-                /** @description Any. From 2025-04-01 on, reasoning comes as reasoning_content. */
-                "api-version"?: components["parameters"]["ApiVersion"];
-            };
-            header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
-                "extra-parameters"?: components["parameters"]["ExtraParameters"];
-                /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: components["requestBodies"]["ImageEmbeddingsRequest"];
-        responses: {
-            200: components["responses"]["ImageEmbeddings"];
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["SlowBody"];
-            413: components["responses"]["TooLarge"];
-            422: components["responses"]["Invalid"];
-            429: components["responses"]["TooMany"];
-            500: components["responses"]["Failed"];
-            502: components["responses"]["BadAnswer"];
-            503: components["responses"]["Unavailable"];
-            504: components["responses"]["TimedOut"];
-        };
-    };
     info: {
         parameters: {
             query?: {
                 /** @description A deployment's name or alias. Without it: the first deployment. */
                 model?: string;
-                /** @description Any. From 2025-04-01 on, reasoning comes as reasoning_content. */
+                /** @description Any, or none; of several the first counts. From 2025-04-01 on, reasoning comes as reasoning_content; before, as <think> within content. */
                 "api-version"?: components["parameters"]["ApiVersion"];
             };
             header?: {
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+                "extra-parameters"?: components["parameters"]["ExtraParameters"];
                 /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
             };
             path?: never;
             cookie?: never;
@@ -1161,24 +1389,394 @@ export interface operations {
             /** @description The answer. */
             200: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "model_name": "smollm2-135m-instruct",
+                     *       "model_type": "chat-completion",
+                     *       "model_provider_name": "HuggingFaceTB"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ModelInfo"];
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            503: components["responses"]["Unavailable"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
-    catalog: {
+    chatCompletions: {
         parameters: {
-            query?: never;
-            header?: never;
+            query?: {
+                /** @description Any, or none; of several the first counts. From 2025-04-01 on, reasoning comes as reasoning_content; before, as <think> within content. */
+                "api-version"?: components["parameters"]["ApiVersion"];
+            };
+            header?: {
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+                "extra-parameters"?: components["parameters"]["ExtraParameters"];
+                /** @description The deployment that is to answer, whatever the body says. */
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
+            };
             path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChatRequest"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    "cache-control": components["headers"]["CacheControl"];
+                    "x-accel-buffering": components["headers"]["XAccelBuffering"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "7a4b2d9c0f5e4b7c9d1e2f3a4b5c6d7e",
+                     *       "object": "chat.completion",
+                     *       "created": 1795388400,
+                     *       "model": "smollm2-135m-instruct",
+                     *       "choices": [
+                     *         {
+                     *           "index": 0,
+                     *           "message": {
+                     *             "role": "assistant",
+                     *             "content": "Air scatters blue light the most.",
+                     *             "tool_calls": null
+                     *           },
+                     *           "logprobs": null,
+                     *           "finish_reason": "stop"
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 24,
+                     *         "completion_tokens": 8,
+                     *         "total_tokens": 32
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChatCompletion"];
+                    "text/event-stream": {
+                        data: "[DONE]" | string;
+                    };
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            408: components["responses"]["Error408"];
+            413: components["responses"]["Error413"];
+            422: components["responses"]["Error422"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            502: components["responses"]["Error502"];
+            503: components["responses"]["Error503"];
+            504: components["responses"]["Error504"];
+        };
+    };
+    completions: {
+        parameters: {
+            query?: {
+                /** @description Any, or none; of several the first counts. From 2025-04-01 on, reasoning comes as reasoning_content; before, as <think> within content. */
+                "api-version"?: components["parameters"]["ApiVersion"];
+            };
+            header?: {
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+                "extra-parameters"?: components["parameters"]["ExtraParameters"];
+                /** @description The deployment that is to answer, whatever the body says. */
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CompletionRequest"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    "cache-control": components["headers"]["CacheControl"];
+                    "x-accel-buffering": components["headers"]["XAccelBuffering"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "7a4b2d9c0f5e4b7c9d1e2f3a4b5c6d7e",
+                     *       "object": "text_completion",
+                     *       "created": 1795388400,
+                     *       "model": "smollm2-135m-instruct",
+                     *       "choices": [
+                     *         {
+                     *           "index": 0,
+                     *           "text": ", there was a fox.",
+                     *           "logprobs": null,
+                     *           "finish_reason": "length"
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 4,
+                     *         "completion_tokens": 6,
+                     *         "total_tokens": 10
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Completion"];
+                    "text/event-stream": {
+                        data: "[DONE]" | string;
+                    };
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            408: components["responses"]["Error408"];
+            413: components["responses"]["Error413"];
+            422: components["responses"]["Error422"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            502: components["responses"]["Error502"];
+            503: components["responses"]["Error503"];
+            504: components["responses"]["Error504"];
+        };
+    };
+    embeddings: {
+        parameters: {
+            query?: {
+                /** @description Any, or none; of several the first counts. From 2025-04-01 on, reasoning comes as reasoning_content; before, as <think> within content. */
+                "api-version"?: components["parameters"]["ApiVersion"];
+            };
+            header?: {
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+                "extra-parameters"?: components["parameters"]["ExtraParameters"];
+                /** @description The deployment that is to answer, whatever the body says. */
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmbeddingsRequest"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "7a4b2d9c0f5e4b7c9d1e2f3a4b5c6d7e",
+                     *       "object": "list",
+                     *       "model": "smollm2-135m-instruct",
+                     *       "data": [
+                     *         {
+                     *           "index": 0,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             0.5,
+                     *             -0.25,
+                     *             0.75
+                     *           ]
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             -0.25,
+                     *             0.5,
+                     *             0.75
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 9,
+                     *         "total_tokens": 9
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Embeddings"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            408: components["responses"]["Error408"];
+            413: components["responses"]["Error413"];
+            422: components["responses"]["Error422"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            502: components["responses"]["Error502"];
+            503: components["responses"]["Error503"];
+            504: components["responses"]["Error504"];
+        };
+    };
+    imageEmbeddings: {
+        parameters: {
+            query?: {
+                /** @description Any, or none; of several the first counts. From 2025-04-01 on, reasoning comes as reasoning_content; before, as <think> within content. */
+                "api-version"?: components["parameters"]["ApiVersion"];
+            };
+            header?: {
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+                "extra-parameters"?: components["parameters"]["ExtraParameters"];
+                /** @description The deployment that is to answer, whatever the body says. */
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImageEmbeddingsRequest"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "7a4b2d9c0f5e4b7c9d1e2f3a4b5c6d7e",
+                     *       "object": "list",
+                     *       "model": "smollm2-135m-instruct",
+                     *       "data": [
+                     *         {
+                     *           "index": 0,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             0.5,
+                     *             -0.25,
+                     *             0.75
+                     *           ]
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             -0.25,
+                     *             0.5,
+                     *             0.75
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 9,
+                     *         "total_tokens": 9
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Embeddings"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            408: components["responses"]["Error408"];
+            413: components["responses"]["Error413"];
+            422: components["responses"]["Error422"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            502: components["responses"]["Error502"];
+            503: components["responses"]["Error503"];
+            504: components["responses"]["Error504"];
+        };
+    };
+    infoOpenAI: {
+        parameters: {
+            query?: {
+                /** @description A deployment's name or alias. Without it: the first deployment. */
+                model?: string;
+            };
+            header?: {
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
+                "extra-parameters"?: components["parameters"]["ExtraParameters"];
+                /** @description The deployment that is to answer, whatever the body says. */
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
+            };
+            path: {
+                /** @description A deployment's name or alias. */
+                deployment: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -1186,134 +1784,361 @@ export interface operations {
             /** @description The answer. */
             200: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CatalogModel"][];
+                    /**
+                     * @example {
+                     *       "model_name": "smollm2-135m-instruct",
+                     *       "model_type": "chat-completion",
+                     *       "model_provider_name": "HuggingFaceTB"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ModelInfo"];
                 };
             };
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            503: components["responses"]["Unavailable"];
+            400: components["responses"]["OpenAIError400"];
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            404: components["responses"]["OpenAIError404"];
+            500: components["responses"]["OpenAIError500"];
+            503: components["responses"]["OpenAIError503"];
         };
     };
     chatCompletionsOpenAI: {
         parameters: {
             query?: never;
             header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
                 "extra-parameters"?: components["parameters"]["ExtraParameters"];
                 /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
             };
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["ChatRequest"];
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenAIChatRequest"];
+            };
+        };
         responses: {
-            200: components["responses"]["ChatCompletions"];
-            400: components["responses"]["OpenAIBadRequest"];
-            401: components["responses"]["OpenAIUnauthorized"];
-            403: components["responses"]["OpenAIForbidden"];
-            404: components["responses"]["OpenAINotFound"];
-            408: components["responses"]["OpenAISlowBody"];
-            413: components["responses"]["OpenAITooLarge"];
-            422: components["responses"]["OpenAIInvalid"];
-            429: components["responses"]["OpenAITooMany"];
-            500: components["responses"]["OpenAIFailed"];
-            502: components["responses"]["OpenAIBadAnswer"];
-            503: components["responses"]["OpenAIUnavailable"];
-            504: components["responses"]["OpenAITimedOut"];
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    "cache-control": components["headers"]["CacheControl"];
+                    "x-accel-buffering": components["headers"]["XAccelBuffering"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "chatcmpl-7a4b2d9c0f5e4b7c9d1e2f3a4b5c6",
+                     *       "object": "chat.completion",
+                     *       "created": 1795388400,
+                     *       "model": "smollm2-135m-instruct",
+                     *       "choices": [
+                     *         {
+                     *           "index": 0,
+                     *           "message": {
+                     *             "role": "assistant",
+                     *             "content": "Air scatters blue light the most.",
+                     *             "tool_calls": null
+                     *           },
+                     *           "logprobs": null,
+                     *           "finish_reason": "stop"
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 24,
+                     *         "completion_tokens": 8,
+                     *         "total_tokens": 32
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChatCompletion"];
+                    "text/event-stream": {
+                        data: "[DONE]" | string;
+                    };
+                };
+            };
+            400: components["responses"]["OpenAIError400"];
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            404: components["responses"]["OpenAIError404"];
+            408: components["responses"]["OpenAIError408"];
+            413: components["responses"]["OpenAIError413"];
+            422: components["responses"]["OpenAIError422"];
+            429: components["responses"]["OpenAIError429"];
+            500: components["responses"]["OpenAIError500"];
+            502: components["responses"]["OpenAIError502"];
+            503: components["responses"]["OpenAIError503"];
+            504: components["responses"]["OpenAIError504"];
         };
     };
     completionsOpenAI: {
         parameters: {
             query?: never;
             header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
                 "extra-parameters"?: components["parameters"]["ExtraParameters"];
                 /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
             };
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["CompletionRequest"];
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenAICompletionRequest"];
+            };
+        };
         responses: {
-            200: components["responses"]["Completions"];
-            400: components["responses"]["OpenAIBadRequest"];
-            401: components["responses"]["OpenAIUnauthorized"];
-            403: components["responses"]["OpenAIForbidden"];
-            404: components["responses"]["OpenAINotFound"];
-            408: components["responses"]["OpenAISlowBody"];
-            413: components["responses"]["OpenAITooLarge"];
-            422: components["responses"]["OpenAIInvalid"];
-            429: components["responses"]["OpenAITooMany"];
-            500: components["responses"]["OpenAIFailed"];
-            502: components["responses"]["OpenAIBadAnswer"];
-            503: components["responses"]["OpenAIUnavailable"];
-            504: components["responses"]["OpenAITimedOut"];
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    "cache-control": components["headers"]["CacheControl"];
+                    "x-accel-buffering": components["headers"]["XAccelBuffering"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "cmpl-7a4b2d9c0f5e4b7c9d1e2f3a4b5c6",
+                     *       "object": "text_completion",
+                     *       "created": 1795388400,
+                     *       "model": "smollm2-135m-instruct",
+                     *       "choices": [
+                     *         {
+                     *           "index": 0,
+                     *           "text": ", there was a fox.",
+                     *           "logprobs": null,
+                     *           "finish_reason": "length"
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 4,
+                     *         "completion_tokens": 6,
+                     *         "total_tokens": 10
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Completion"];
+                    "text/event-stream": {
+                        data: "[DONE]" | string;
+                    };
+                };
+            };
+            400: components["responses"]["OpenAIError400"];
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            404: components["responses"]["OpenAIError404"];
+            408: components["responses"]["OpenAIError408"];
+            413: components["responses"]["OpenAIError413"];
+            422: components["responses"]["OpenAIError422"];
+            429: components["responses"]["OpenAIError429"];
+            500: components["responses"]["OpenAIError500"];
+            502: components["responses"]["OpenAIError502"];
+            503: components["responses"]["OpenAIError503"];
+            504: components["responses"]["OpenAIError504"];
         };
     };
     embeddingsOpenAI: {
         parameters: {
             query?: never;
             header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
                 "extra-parameters"?: components["parameters"]["ExtraParameters"];
                 /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
             };
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["EmbeddingsRequest"];
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmbeddingsRequest"];
+            };
+        };
         responses: {
-            200: components["responses"]["Embeddings"];
-            400: components["responses"]["OpenAIBadRequest"];
-            401: components["responses"]["OpenAIUnauthorized"];
-            403: components["responses"]["OpenAIForbidden"];
-            404: components["responses"]["OpenAINotFound"];
-            408: components["responses"]["OpenAISlowBody"];
-            413: components["responses"]["OpenAITooLarge"];
-            422: components["responses"]["OpenAIInvalid"];
-            429: components["responses"]["OpenAITooMany"];
-            500: components["responses"]["OpenAIFailed"];
-            502: components["responses"]["OpenAIBadAnswer"];
-            503: components["responses"]["OpenAIUnavailable"];
-            504: components["responses"]["OpenAITimedOut"];
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "object": "list",
+                     *       "model": "smollm2-135m-instruct",
+                     *       "data": [
+                     *         {
+                     *           "index": 0,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             0.5,
+                     *             -0.25,
+                     *             0.75
+                     *           ]
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             -0.25,
+                     *             0.5,
+                     *             0.75
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 9,
+                     *         "total_tokens": 9
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Embeddings"];
+                };
+            };
+            400: components["responses"]["OpenAIError400"];
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            404: components["responses"]["OpenAIError404"];
+            408: components["responses"]["OpenAIError408"];
+            413: components["responses"]["OpenAIError413"];
+            422: components["responses"]["OpenAIError422"];
+            429: components["responses"]["OpenAIError429"];
+            500: components["responses"]["OpenAIError500"];
+            502: components["responses"]["OpenAIError502"];
+            503: components["responses"]["OpenAIError503"];
+            504: components["responses"]["OpenAIError504"];
         };
     };
     imageEmbeddingsOpenAI: {
         parameters: {
             query?: never;
             header?: {
-                /** @description What happens to parameters that aren't listed here: error (400), drop (left out, and listed in the reply's x-interlingua-changes) or pass-through (the model's own ones are honoured, others are 422). */
+                /** @description What happens to parameters that the API doesn't list: `error` (400), `drop` (left out, and listed in the reply's `x-interlingua-changes`) or `pass-through` (the model's own ones are honoured, others are 422). */
                 "extra-parameters"?: components["parameters"]["ExtraParameters"];
                 /** @description The deployment that is to answer, whatever the body says. */
-                "azureml-model-deployment"?: components["parameters"]["Deployment"];
+                "azureml-model-deployment"?: components["parameters"]["AzuremlModelDeployment"];
+                /** @description The same, as Foundry's clients name it; `azureml-model-deployment` goes first. */
+                "x-ms-model-mesh-model-name"?: components["parameters"]["XMsModelMeshModelName"];
+                /** @description The caller's own id of the call: it comes back in the reply. */
+                "x-ms-client-request-id"?: components["parameters"]["XMsClientRequestId"];
             };
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["ImageEmbeddingsRequest"];
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImageEmbeddingsRequest"];
+            };
+        };
         responses: {
-            200: components["responses"]["ImageEmbeddings"];
-            400: components["responses"]["OpenAIBadRequest"];
-            401: components["responses"]["OpenAIUnauthorized"];
-            403: components["responses"]["OpenAIForbidden"];
-            404: components["responses"]["OpenAINotFound"];
-            408: components["responses"]["OpenAISlowBody"];
-            413: components["responses"]["OpenAITooLarge"];
-            422: components["responses"]["OpenAIInvalid"];
-            429: components["responses"]["OpenAITooMany"];
-            500: components["responses"]["OpenAIFailed"];
-            502: components["responses"]["OpenAIBadAnswer"];
-            503: components["responses"]["OpenAIUnavailable"];
-            504: components["responses"]["OpenAITimedOut"];
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
+                    "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
+                    "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "object": "list",
+                     *       "model": "smollm2-135m-instruct",
+                     *       "data": [
+                     *         {
+                     *           "index": 0,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             0.5,
+                     *             -0.25,
+                     *             0.75
+                     *           ]
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "object": "embedding",
+                     *           "embedding": [
+                     *             -0.25,
+                     *             0.5,
+                     *             0.75
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "usage": {
+                     *         "prompt_tokens": 9,
+                     *         "total_tokens": 9
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Embeddings"];
+                };
+            };
+            400: components["responses"]["OpenAIError400"];
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            404: components["responses"]["OpenAIError404"];
+            408: components["responses"]["OpenAIError408"];
+            413: components["responses"]["OpenAIError413"];
+            422: components["responses"]["OpenAIError422"];
+            429: components["responses"]["OpenAIError429"];
+            500: components["responses"]["OpenAIError500"];
+            502: components["responses"]["OpenAIError502"];
+            503: components["responses"]["OpenAIError503"];
+            504: components["responses"]["OpenAIError504"];
         };
     };
-    listModels: {
+    healthy: {
         parameters: {
             query?: never;
             header?: never;
@@ -1325,42 +2150,17 @@ export interface operations {
             /** @description The answer. */
             200: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ModelList"];
+                    "application/json": "healthy";
                 };
             };
-            401: components["responses"]["OpenAIUnauthorized"];
-            403: components["responses"]["OpenAIForbidden"];
-            503: components["responses"]["OpenAIUnavailable"];
-        };
-    };
-    showModel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description A deployment's name or alias. */
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The answer. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Model"];
-                };
-            };
-            401: components["responses"]["OpenAIUnauthorized"];
-            403: components["responses"]["OpenAIForbidden"];
-            404: components["responses"]["OpenAINotFound"];
-            503: components["responses"]["OpenAIUnavailable"];
         };
     };
     live: {
@@ -1375,6 +2175,11 @@ export interface operations {
             /** @description The answer. */
             200: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1395,6 +2200,11 @@ export interface operations {
             /** @description The answer. */
             200: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1404,12 +2214,108 @@ export interface operations {
             /** @description Not yet, or no longer. */
             503: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+        };
+    };
+    listModels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            500: components["responses"]["OpenAIError500"];
+            503: components["responses"]["OpenAIError503"];
+        };
+    };
+    showModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A deployment's name or alias, with or without a publisher before it. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            401: components["responses"]["OpenAIError401"];
+            403: components["responses"]["OpenAIError403"];
+            404: components["responses"]["OpenAIError404"];
+            500: components["responses"]["OpenAIError500"];
+            503: components["responses"]["OpenAIError503"];
+        };
+    };
+    catalog: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogModel"][];
+                };
+            };
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     metrics: {
@@ -1424,15 +2330,21 @@ export interface operations {
             /** @description The answer. */
             200: {
                 headers: {
+                    "x-request-id": components["headers"]["XRequestId"];
+                    "x-ms-request-id": components["headers"]["XMsRequestId"];
+                    "apim-request-id": components["headers"]["ApimRequestId"];
+                    "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
+                    "x-content-type-options": components["headers"]["XContentTypeOptions"];
                     [name: string]: unknown;
                 };
                 content: {
                     "text/plain": string;
                 };
             };
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            503: components["responses"]["Unavailable"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
 }

@@ -14,7 +14,7 @@ from .json_wire import JsonWire, Style
 from .request_body import BodyReader
 
 #: The first api-version whose replies have ``reasoning_content``.
-_REASONING_SINCE = "2025-04-01"
+REASONING_SINCE = "2025-04-01"
 
 _CHAT: BodyReader[ChatBody] = BodyReader(ChatBody)
 _COMPLETION: BodyReader[CompletionBody] = BodyReader(CompletionBody)
@@ -50,4 +50,4 @@ class AzureDialect(JsonWire):
 
 
 def _thinks_inline(api_version: str | None) -> bool:
-    return api_version is None or api_version < _REASONING_SINCE
+    return api_version is None or api_version < REASONING_SINCE

@@ -1,17 +1,22 @@
 """A whole chat completion: :class:`ChatCompletion` ↔ JSON, and what streams share with it."""
 
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from interlingua.errors import UpstreamError
-from interlingua.types.chat import ChatChoice, ChatCompletion, ToolCall
+from interlingua.types.chat import ChatChoice, ChatCompletion, FinishReason, ToolCall
 
 from .base import Reply
 from .error_wire import read_stated
 from .messages_wire import ToolCallWire, write_tool_call
 from .reply_wire import (
+    Envelope,
     LogprobsIn,
     LogprobsOut,
+    UsageOut,
     UsageWire,
     decode_reply,
     encoded,
@@ -28,10 +33,13 @@ THINK = ("<think>", "\n", "\n", "</think>", "\n\n")
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True):
-    role: str = "assistant"
+    role: Literal["assistant"] = "assistant"
     content: str | None
     tool_calls: tuple[ToolCallWire, ...] | None
-    reasoning_content: str | UnsetType = UNSET
+    reasoning_content: Annotated[
+        str | UnsetType,
+        Meta(description="From api-version 2025-04-01 on; before, as <think> within content."),
+    ] = UNSET
     refusal: str | UnsetType = UNSET
 
 
@@ -39,7 +47,15 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     message: _Message
     logprobs: LogprobsOut | None
-    finish_reason: str | None
+    finish_reason: FinishReason | None
+
+
+class ChatReply(Envelope, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    object: Literal["chat.completion"] = "chat.completion"
+    choices: Sequence[_Choice] = ()
+    usage: UsageOut = UsageOut()
 
 
 class _PartIn(msgspec.Struct, frozen=True):
@@ -148,7 +164,7 @@ def write_chat_reply(
     completion: ChatCompletion, reply: Reply, prefix: str, *, thinks_inline: bool
 ) -> bytes:
     """The reply's body; ``prefix`` is put before its id."""
-    head = envelope(reply, prefix, "chat.completion")
+    head = envelope(ChatReply, reply, prefix)
     choices = tuple(
         _write_choice(choice, thinks_inline=thinks_inline) for choice in completion.choices
     )

@@ -7,11 +7,14 @@ Rules of this file:
 - The common delta, plain text, costs one encoded string between two prepared halves.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from interlingua.sse import DONE
-from interlingua.types.chat import ChatDelta, ToolCallDelta
+from interlingua.types.chat import ChatDelta, FinishReason, ToolCallDelta
 
 from .chat_reply import THINK, CallIn, ChatIn, ChoiceIn
 from .error_wire import read_stated
@@ -37,14 +40,16 @@ class _Function(msgspec.Struct, frozen=True):
 
 
 class _Call(msgspec.Struct, frozen=True):
+    """A piece of a call: those of one index belong together, and their arguments are joined."""
+
     index: int
     id: str | UnsetType
-    type: str | UnsetType
+    type: Literal["function"] | UnsetType
     function: _Function
 
 
 class _Delta(msgspec.Struct, frozen=True, kw_only=True):
-    role: str | UnsetType = UNSET
+    role: Literal["assistant"] | UnsetType = UNSET
     content: str | None | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
     refusal: str | UnsetType = UNSET
@@ -55,7 +60,16 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     delta: _Delta
     logprobs: LogprobsOut | None = None
-    finish_reason: str | None = None
+    finish_reason: FinishReason | None = None
+
+
+class ChatChunk(Envelope, frozen=True, kw_only=True):
+    """The data of one event. On the Azure AI inference paths the last one with a choice has
+    the usage; on the others a chunk without choices has it, where `include_usage` asked.
+    """
+
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    choices: Sequence[_Choice] = ()
 
 
 class ChatStreamWriter:

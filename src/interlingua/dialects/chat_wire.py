@@ -13,10 +13,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from interlingua.errors import InvalidValue, Location
 from interlingua.types.chat import (
     ChatRequest,
-    ChoiceCount,
     JsonObjectFormat,
     JsonSchemaFormat,
-    LogitBias,
     Name64,
     NamedTool,
     ResponseFormat,
@@ -31,17 +29,35 @@ from interlingua.types.lift import check_lifted
 
 from .messages_wire import MessageWire, read_message, write_message
 from .request_body import check_depth, decode
-from .sampling_wire import SamplingBody, StreamOptions, read_sampling, write_sampling
+from .sampling_wire import (
+    Choices,
+    SamplingBody,
+    StreamOptionsChoice,
+    TokenBias,
+    read_sampling,
+    write_sampling,
+)
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 32
 _NULL = Raw(b"null")
 
 
+#: Read as it stands, and judged by :func:`_read_schema`.
+_RawSchema = Annotated[
+    Raw,
+    Meta(
+        description=f"A JSON schema of at most {MAX_SCHEMA_BYTES} bytes and {MAX_SCHEMA_DEPTH} "
+        "levels.",
+        extra_json_schema={"type": ["object", "null"]},
+    ),
+]
+
+
 class _Function(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Name64
     description: str | None = None
-    parameters: Raw = _NULL
+    parameters: _RawSchema = _NULL
     strict: bool | None = None
 
 
@@ -67,7 +83,7 @@ class _JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
 
 class _Schema(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Name64
-    schema: Raw = _NULL
+    schema: _RawSchema = _NULL
     description: str | None = None
     strict: bool | None = None
 
@@ -82,26 +98,54 @@ _ResponseFormat = _Text | _JsonObject | _JsonSchema
 class ChatBody(SamplingBody, frozen=True, kw_only=True):
     """What the Azure AI Model Inference API knows; any other name is an extra parameter."""
 
-    messages: Annotated[tuple[MessageWire, ...], Meta(min_length=1, max_length=10_000)]
-    response_format: _ResponseFormat | None = None
-    tools: Annotated[tuple[_Tool, ...], Meta(min_length=1, max_length=128)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | _NamedTool | None = None
-    modalities: tuple[Literal["text", "audio"], ...] | None = None
-    user_security_context: dict[str, object] | None = None
+    messages: Annotated[
+        tuple[MessageWire, ...],
+        Meta(min_length=1, max_length=10_000, description="The conversation so far."),
+    ]
+    response_format: Annotated[
+        _ResponseFormat | None, Meta(description="What the answer's text is to be.")
+    ] = None
+    tools: Annotated[
+        Annotated[tuple[_Tool, ...], Meta(min_length=1, max_length=128)] | None,
+        Meta(description="Functions that the model may call."),
+    ] = None
+    tool_choice: Annotated[
+        Literal["auto", "none", "required"] | _NamedTool | None,
+        Meta(description="Whether it may, must not or must call one, or which one it must."),
+    ] = None
+    modalities: Annotated[
+        tuple[Literal["text", "audio"], ...] | None,
+        Meta(description="What the answer is made of, where the model can do more than text."),
+    ] = None
+    user_security_context: Annotated[
+        dict[str, object] | None, Meta(description="Passed to providers that know it.")
+    ] = None
 
 
 class OpenAIChatBody(ChatBody, frozen=True, kw_only=True):
-    """What the OpenAI API knows besides."""
+    """What the OpenAI API knows; any other name is an extra parameter."""
 
-    n: ChoiceCount | None = None
-    logprobs: bool | None = None
-    top_logprobs: TopLogprobs | None = None
-    logit_bias: LogitBias | None = None
-    max_completion_tokens: TokenCount | None | UnsetType = UNSET
-    stream_options: StreamOptions | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning_effort: str | None = None
-    audio: dict[str, object] | None = None
+    n: Choices = None
+    logprobs: Annotated[
+        bool | None, Meta(description="Whether the answer's tokens come with their probabilities.")
+    ] = None
+    top_logprobs: Annotated[
+        TopLogprobs | None, Meta(description="Of how many likelier tokens besides.")
+    ] = None
+    logit_bias: TokenBias = None
+    max_completion_tokens: Annotated[
+        TokenCount | None | UnsetType, Meta(description="Another name of max_tokens.")
+    ] = UNSET
+    stream_options: StreamOptionsChoice = None
+    parallel_tool_calls: Annotated[
+        bool | None, Meta(description="Whether one answer may call several functions.")
+    ] = None
+    reasoning_effort: Annotated[
+        str | None, Meta(description="How long a model that reasons does so.")
+    ] = None
+    audio: Annotated[
+        dict[str, object] | None, Meta(description="Voice and format of a spoken answer.")
+    ] = None
 
 
 def read_chat(body: ChatBody, extra: Mapping[str, object]) -> ChatRequest:

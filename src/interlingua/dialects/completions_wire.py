@@ -5,14 +5,14 @@ completion object").
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from interlingua.errors import UpstreamError
 from interlingua.sse import DONE
-from interlingua.types.chat import ChoiceCount, LogitBias, TokenLogprob
+from interlingua.types.chat import FinishReason, TokenLogprob
 from interlingua.types.completions import (
     Completion,
     CompletionChoice,
@@ -38,7 +38,14 @@ from .reply_wire import (
     read_usage,
     write_usage,
 )
-from .sampling_wire import SamplingBody, StreamOptions, read_sampling, write_sampling
+from .sampling_wire import (
+    Choices,
+    SamplingBody,
+    StreamOptionsChoice,
+    TokenBias,
+    read_sampling,
+    write_sampling,
+)
 from .texts_wire import Texts, read_texts, write_texts
 
 _encode_text = msgspec.json.Encoder().encode
@@ -47,19 +54,27 @@ _encode_text = msgspec.json.Encoder().encode
 class CompletionBody(SamplingBody, frozen=True, kw_only=True):
     """What the Azure AI Model Inference API knows; any other name is an extra parameter."""
 
-    prompt: Texts
+    prompt: Annotated[Texts, Meta(description="What is to be continued.")]
 
 
 class OpenAICompletionBody(CompletionBody, frozen=True, kw_only=True):
-    """What the OpenAI API knows besides."""
+    """What the OpenAI API knows; any other name is an extra parameter."""
 
-    n: ChoiceCount | None = None
-    best_of: Annotated[int, Meta(ge=1, le=128)] | None = None
-    echo: bool | None = None
-    suffix: str | None = None
-    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
-    logit_bias: LogitBias | None = None
-    stream_options: StreamOptions | None = None
+    n: Choices = None
+    best_of: Annotated[
+        Annotated[int, Meta(ge=1, le=128)] | None,
+        Meta(description="Of so many answers the likeliest `n`."),
+    ] = None
+    echo: Annotated[bool | None, Meta(description="Whether the answer begins with the prompt.")] = (
+        None
+    )
+    suffix: Annotated[str | None, Meta(description="What is to follow the answer.")] = None
+    logprobs: Annotated[
+        Annotated[int, Meta(ge=0, le=5)] | None,
+        Meta(description="The probabilities of so many likely tokens, at each place."),
+    ] = None
+    logit_bias: TokenBias = None
+    stream_options: StreamOptionsChoice = None
 
 
 class _Logprobs(msgspec.Struct, frozen=True):
@@ -74,6 +89,20 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = ""
     logprobs: _Logprobs | None = None
     finish_reason: str | None = None
+
+
+class _ChoiceOut(msgspec.Struct, frozen=True, kw_only=True):
+    index: int
+    text: str = ""
+    logprobs: _Logprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class CompletionReply(Envelope, frozen=True, kw_only=True):
+    """A whole answer; also the data of one event of a stream."""
+
+    object: Literal["text_completion"] = "text_completion"
+    choices: Sequence[_ChoiceOut] = ()
 
 
 class _CompletionIn(msgspec.Struct, frozen=True):
@@ -114,7 +143,7 @@ def write_completion(request: CompletionRequest, model: str | None) -> dict[str,
 def write_completion_reply(completion: Completion, reply: Reply, prefix: str) -> bytes:
     """The reply's body; ``prefix`` is put before its id."""
     choices = tuple(
-        _Choice(
+        _ChoiceOut(
             index=choice.index,
             text=choice.text,
             logprobs=_write_logprobs(choice.logprobs, 0),
@@ -122,7 +151,7 @@ def write_completion_reply(completion: Completion, reply: Reply, prefix: str) ->
         )
         for choice in completion.choices
     )
-    head = envelope(reply, prefix, "text_completion")
+    head = envelope(CompletionReply, reply, prefix)
     return encoded(
         msgspec.structs.replace(head, choices=choices, usage=write_usage(completion.usage))
     )
@@ -184,22 +213,22 @@ class CompletionStreamWriter:
             offset = self._offsets.get(index, 0)
             logprobs = _write_logprobs(delta.logprobs, offset)
             self._offsets[index] = offset + sum(len(token.token) for token in delta.logprobs)
-            chunk = _Choice(index=index, text=delta.text, logprobs=logprobs)
+            chunk = _ChoiceOut(index=index, text=delta.text, logprobs=logprobs)
             parts.append(event(self._chunk(chunk)))
         if delta.finish_reason:
             # What follows must first release the chunk that is held back.
             self._around.clear()
-            chunk = _Choice(index=index, finish_reason=delta.finish_reason)
+            chunk = _ChoiceOut(index=index, finish_reason=delta.finish_reason)
             parts.append(self._tail.hold(self._chunk(chunk)))
         if delta.usage is not None:
             parts.append(self._tail.settle(delta.usage))
         return b"".join(parts)
 
-    def _chunk(self, choice: _Choice) -> Envelope:
+    def _chunk(self, choice: _ChoiceOut) -> Envelope:
         return msgspec.structs.replace(self._head, choices=(choice,))
 
     def _halves(self, index: int) -> tuple[bytes, bytes]:
-        before, mark, after = event(self._chunk(_Choice(index=index))).partition(b'"text":""')
+        before, mark, after = event(self._chunk(_ChoiceOut(index=index))).partition(b'"text":""')
         return before + mark[:-2], after
 
 

@@ -5,7 +5,7 @@ embeddings".
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -23,45 +23,68 @@ from interlingua.types.models import EncodingFormat, InputType
 from .base import Reply
 from .encodings import Encoded, decode_vector, encode_vector
 from .error_wire import read_stated
-from .reply_wire import UsageWire, decode_reply, encoded, read_usage
-from .sampling_wire import write_fields
+from .reply_wire import UsageOut, UsageWire, decode_reply, encoded, read_usage
+from .sampling_wire import ModelName, write_fields
 from .texts_wire import Texts, read_texts
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True):
-    model: str | None = None
-    dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
-    encoding_format: EncodingFormat | None = None
-    input_type: InputType | None = None
+    model: ModelName = None
+    dimensions: Annotated[
+        Annotated[int, Meta(ge=1, le=65536)] | None,
+        Meta(description="The length of the vectors, where the model has several."),
+    ] = None
+    encoding_format: Annotated[
+        EncodingFormat | None, Meta(description="How the vectors are written; float by default.")
+    ] = None
+    input_type: Annotated[
+        InputType | None,
+        Meta(description="What the inputs are for, where the model makes a difference."),
+    ] = None
 
 
 class EmbeddingsBody(_Options, frozen=True, kw_only=True):
-    """Both APIs know the same names here, save that ``input_type`` is Azure's alone."""
+    """What both APIs know, save that ``input_type`` is Azure's alone; any other name is an extra
+    parameter.
+    """
 
-    input: Texts
+    input: Annotated[Texts, Meta(description="What is to be embedded: one vector each.")]
+
+
+_IMAGE = (
+    "A data: URL of a PNG, JPEG, WebP or GIF image; a remote one where the server's setting "
+    "remote_images lists its host."
+)
 
 
 class _ImageItem(msgspec.Struct, frozen=True):
-    image: Annotated[str, Meta(min_length=1)] | None = None
-    text: str | None = None
+    image: Annotated[Annotated[str, Meta(min_length=1)] | None, Meta(description=_IMAGE)] = None
+    text: Annotated[str | None, Meta(description="For models of images and texts.")] = None
 
 
 class ImageEmbeddingsBody(_Options, frozen=True, kw_only=True):
-    input: Annotated[tuple[_ImageItem, ...], Meta(min_length=1, max_length=MAX_INPUTS)]
+    """What the Azure AI Model Inference API knows; any other name is an extra parameter."""
+
+    input: Annotated[
+        tuple[_ImageItem, ...],
+        Meta(min_length=1, max_length=MAX_INPUTS, description="One vector each."),
+    ]
 
 
 class _Item(msgspec.Struct, frozen=True):
     index: int
-    object: str
+    object: Literal["embedding"]
     embedding: Encoded
 
 
-class _List(msgspec.Struct, frozen=True, kw_only=True):
+class EmbeddingsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A vector for each input, in the inputs' order."""
+
     id: str | UnsetType
-    object: str = "list"
-    model: str
+    object: Literal["list"] = "list"
+    model: Annotated[str, Meta(description="The deployment that answered.")]
     data: Sequence[_Item]
-    usage: UsageWire
+    usage: UsageOut
 
 
 class _ItemIn(msgspec.Struct, frozen=True):
@@ -139,11 +162,11 @@ def write_embeddings_reply(
     ]
     prompt_tokens = embeddings.usage.prompt_tokens
     return encoded(
-        _List(
+        EmbeddingsReply(
             id=reply.id if has_id else UNSET,
             model=reply.model,
             data=data,
-            usage=UsageWire(prompt_tokens=prompt_tokens, total_tokens=prompt_tokens),
+            usage=UsageOut(prompt_tokens=prompt_tokens, total_tokens=prompt_tokens),
         )
     )
 

@@ -8,14 +8,20 @@ import base64
 import binascii
 import sys
 from array import array
+from collections.abc import Sequence
 from math import isfinite
-from typing import assert_never
+from typing import Annotated, assert_never
+
+from msgspec import Meta
 
 from interlingua.errors import UpstreamError
 from interlingua.types.models import EncodingFormat
 
 #: What stands for one vector in JSON; msgspec writes bytes as base64.
-Encoded = list[float] | list[int] | bytes
+Encoded = Annotated[
+    Sequence[float] | bytes,
+    Meta(description="Numbers, whole ones but for float; a text, for base64, of float32."),
+]
 
 
 def encode_vector(vector: bytes, encoding: EncodingFormat) -> Encoded:

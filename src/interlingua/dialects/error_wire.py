@@ -8,9 +8,10 @@ Rules of this file:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from interlingua import errors
 from interlingua.errors import (
@@ -22,16 +23,24 @@ from interlingua.errors import (
     UnknownParameters,
     UpstreamError,
 )
+from interlingua.headers import ERROR_CODE, MODEL_ERROR, RETRY_AFTER
 from interlingua.sse import encode
 
 from .base import ErrorReply
 
 _MAX_MESSAGE_CHARS = 8192
 _MAX_NAME_CHARS = 256
+#: Every code that there is.
+ErrorCode = Annotated[
+    str, Meta(extra_json_schema={"enum": sorted({kind.code for kind in errors.kinds()})})
+]
 _AUTH_TEXT = "Auth token validation failed"
 
+_OpenAIType = Literal[
+    "invalid_request_error", "authentication_error", "rate_limit_error", "server_error"
+]
 #: OpenAI's ``type`` by status; everything else is ``invalid_request_error`` or ``server_error``.
-_OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+_OPENAI_TYPES: dict[int, _OpenAIType] = {401: "authentication_error", 429: "rate_limit_error"}
 
 #: What an error's code means, where it says more than its status.
 _BY_CODE: dict[str, type[ApiError]] = {
@@ -63,47 +72,101 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+_Location = tuple[str | int | None, ...]
+
+
+class _Detail(msgspec.Struct, frozen=True):
+    """A place in the request and what is wrong there, as pydantic and Azure say it."""
+
+    type: str
+    code: str
+    message: str
+    loc: _Location
+    msg: str
+    input: object
+
+
+class _Place(msgspec.Struct, frozen=True):
+    loc: _Location
+    input: object
+    value: object
+
+
+class _Stated(msgspec.Struct, frozen=True):
+    code: ErrorCode
+    message: str
+    status: int
+    param: str | None | UnsetType = UNSET
+    type: None | UnsetType = UNSET
+    details: tuple[_Detail, ...] | UnsetType = UNSET
+
+
+class AzureError(msgspec.Struct, frozen=True):
+    """Code and message stand at the top too, since clients of this API look for them there."""
+
+    error: _Stated
+    status: int | UnsetType = UNSET
+    code: ErrorCode | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    detail: str | tuple[_Place, ...] | UnsetType = UNSET
+
+
+class _Said(msgspec.Struct, frozen=True):
+    code: ErrorCode
+    message: str
+
+
+class AzureErrorEvent(msgspec.Struct, frozen=True):
+    """What ends a stream that failed, before the connection is broken off."""
+
+    error: _Said
+
+
+class _OpenAIStated(msgspec.Struct, frozen=True):
+    message: str
+    type: _OpenAIType
+    param: str | None
+    code: ErrorCode
+    status: int | UnsetType = UNSET
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    """OpenAI's shape; the status beside it harms nobody."""
+
+    error: _OpenAIStated
+
+
+class OpenAIErrorEvent(msgspec.Struct, frozen=True):
+    """What ends a stream that failed, before the connection is broken off."""
+
+    error: _OpenAIStated
+
+
 def write_azure_error(error: ApiError) -> ErrorReply:
     """The superset body (Azure.Core.Foundations.ErrorResponse and the documented flat one)."""
     if isinstance(error, ExtraForbidden):
-        return _reply(error, {"error": _model_error(error)})
+        return _reply(error, AzureError(_model_error(error)))
     message = _message(error)
     details = _details(error)
-    body: dict[str, object] = {
-        "error": {
-            "code": error.code,
-            "message": message,
-            "status": error.status,
-            "param": _name(error.param),
-            "type": None,
-            "details": details,
-        },
-        "status": error.status,
-        "code": error.code,
-        "message": message,
-    }
-    if isinstance(error, UnknownParameters | InvalidPolicy) or not error.location:
-        # litellm reads the names out of the first one's text.
-        body["detail"] = message
-    else:
-        body["detail"] = [
-            {"loc": entry["loc"], "input": entry["input"], "value": entry["input"]}
-            for entry in details
-        ]
-    return _reply(error, body)
+    detail: str | tuple[_Place, ...] = message
+    # litellm reads the names out of the first one's text.
+    if error.location and not isinstance(error, UnknownParameters | InvalidPolicy):
+        detail = tuple(_Place(entry.loc, entry.input, entry.input) for entry in details)
+    stated = _Stated(error.code, message, error.status, _name(error.param), None, details)
+    return _reply(error, AzureError(stated, error.status, error.code, message, detail))
 
 
 def write_openai_error(error: ApiError) -> ErrorReply:
     """OpenAI: ``error{message, type, param, code}``; the status beside them harms nobody."""
-    return _reply(error, {"error": {**_openai_error(error), "status": error.status}})
+    return _reply(error, OpenAIError(_openai_error(error, error.status)))
 
 
 def write_azure_event(error: ApiError) -> bytes:
-    return encode(_encoded({"error": {"code": error.code, "message": _message(error)}}))
+    return encode(msgspec.json.encode(AzureErrorEvent(_Said(error.code, _message(error)))))
 
 
 def write_openai_event(error: ApiError) -> bytes:
-    return encode(_encoded({"error": _openai_error(error)}))
+    return encode(msgspec.json.encode(OpenAIErrorEvent(_openai_error(error))))
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -120,17 +183,18 @@ def read_stated(payload: object) -> ApiError:
     return _stated({"error": payload}, None, {})
 
 
-def _openai_error(error: ApiError) -> dict[str, object]:
-    kind = "invalid_request_error" if error.fault == "caller" else "server_error"
-    return {
-        "message": _message(error),
-        "type": _OPENAI_TYPES.get(error.status, kind),
-        "param": _name(error.param),
-        "code": error.code,
-    }
+def _openai_error(error: ApiError, status: int | UnsetType = UNSET) -> _OpenAIStated:
+    kind: _OpenAIType = "invalid_request_error" if error.fault == "caller" else "server_error"
+    return _OpenAIStated(
+        message=_message(error),
+        type=_OPENAI_TYPES.get(error.status, kind),
+        param=_name(error.param),
+        code=error.code,
+        status=status,
+    )
 
 
-def _model_error(error: ExtraForbidden) -> dict[str, object]:
+def _model_error(error: ExtraForbidden) -> _Stated:
     """What a model that refuses an extra parameter says (Azure: recorded 422)."""
     detail = {
         "type": error.kind,
@@ -138,40 +202,33 @@ def _model_error(error: ExtraForbidden) -> dict[str, object]:
         "msg": error.message,
         "input": _value(error.value),
     }
-    inner = _encoded({"detail": [detail]}).decode()
-    return {"code": error.code, "message": inner, "status": error.status}
+    inner = msgspec.json.encode({"detail": [detail]}).decode()
+    return _Stated(error.code, inner, error.status)
 
 
-def _details(error: ApiError) -> list[dict[str, object]]:
+def _details(error: ApiError) -> tuple[_Detail, ...]:
     if not error.location:
-        return []
-    locations = [_location(error)]
+        return ()
+    locations: tuple[_Location, ...] = (_location(error),)
     message = _message(error)
     if isinstance(error, UnknownParameters):
-        locations = [["body", _name(name)] for name in error.names]
+        locations = tuple(("body", _name(name)) for name in error.names)
         message = "Extra inputs are not permitted"
-    return [
-        {
-            "type": error.kind,
-            "code": error.kind,
-            "message": message,
-            "loc": location,
-            "msg": message,
-            "input": _value(error.value),
-        }
-        for location in locations
-    ]
+    value = _value(error.value)
+    return tuple(
+        _Detail(error.kind, error.kind, message, location, message, value) for location in locations
+    )
 
 
-def _reply(error: ApiError, body: Mapping[str, object]) -> ErrorReply:
-    headers = {"content-type": "application/json", "x-ms-error-code": error.code}
+def _reply(error: ApiError, body: AzureError | OpenAIError) -> ErrorReply:
+    headers = {"content-type": "application/json", ERROR_CODE.name: error.code}
     if isinstance(error, ExtraForbidden):
-        headers["ms-azureml-model-error-reason"] = "model_error"
-        headers["ms-azureml-model-error-statuscode"] = str(error.status)
+        reason, status = MODEL_ERROR
+        headers |= {reason.name: "model_error", status.name: str(error.status)}
     # On any other status the official client would repeat the call.
-    if error.retry_after_s is not None and error.status in {429, 503}:
-        headers["retry-after"] = str(error.retry_after_s)
-    return ErrorReply(status=error.status, headers=headers, body=_encoded(body))
+    if error.retry_after_s is not None and error.status in RETRY_AFTER.statuses:
+        headers[RETRY_AFTER.name] = str(error.retry_after_s)
+    return ErrorReply(status=error.status, headers=headers, body=msgspec.json.encode(body))
 
 
 def _message(error: ApiError) -> str:
@@ -193,8 +250,8 @@ def _name(name: str | None) -> str | None:
     return text if text is None or len(text) <= _MAX_NAME_CHARS else text[:_MAX_NAME_CHARS] + "…"
 
 
-def _location(error: ApiError) -> list[object]:
-    return [_name(step) if isinstance(step, str) else step for step in error.location]
+def _location(error: ApiError) -> _Location:
+    return tuple(_name(step) if isinstance(step, str) else step for step in error.location)
 
 
 def _value(value: object) -> object:
@@ -203,10 +260,6 @@ def _value(value: object) -> object:
         return msgspec.Raw(msgspec.json.encode(value))
     except (TypeError, ValueError, RecursionError):
         return None
-
-
-def _encoded(body: Mapping[str, object]) -> bytes:
-    return msgspec.json.encode(body)
 
 
 def _stated(payload: object, status: int | None, headers: Mapping[str, str]) -> ApiError:
@@ -233,7 +286,7 @@ def _stated(payload: object, status: int | None, headers: Mapping[str, str]) -> 
             return known
     kind = _kind(code, _status(status, error))
     if issubclass(kind, errors.RateLimited | errors.Unavailable):
-        return kind(message, retry_after_s=_seconds(headers.get("retry-after")))
+        return kind(message, retry_after_s=_seconds(headers.get(RETRY_AFTER.name)))
     location, value = _place(details, error.get("param"))
     return kind(message, location=location, value=value)
 

@@ -4,7 +4,10 @@ Source: Azure ModelInfo, whose specification, documentation and live service spe
 differently. Every spelling here is one that the official ``load_client`` takes for its type.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from interlingua.errors import UpstreamError
 from interlingua.types.models import ModelInfo, ModelType
@@ -48,9 +51,19 @@ _TYPES: dict[str, ModelType] = {
 }
 
 
-class _Info(msgspec.Struct, frozen=True):
-    model_name: str
-    model_type: str
+class InfoReply(msgspec.Struct, frozen=True):
+    """Which model answers, and of which type it is."""
+
+    model_name: Annotated[str, Meta(description="A name that calls may ask for.")]
+    model_type: Annotated[
+        str,
+        Meta(
+            description="The setting `model_type` of the server decides on the spelling.",
+            extra_json_schema={
+                "enum": sorted({word for words in _SPELLINGS.values() for word in words.values()})
+            },
+        ),
+    ]
     model_provider_name: str
 
 
@@ -66,7 +79,7 @@ _DECODER = msgspec.json.Decoder(_InfoIn)
 
 def write_info(info: ModelInfo, spelling: ModelTypeSpelling) -> bytes:
     kind = _SPELLINGS[spelling][info.model_type]
-    return encoded(_Info(info.model_name, kind, info.model_provider_name))
+    return encoded(InfoReply(info.model_name, kind, info.model_provider_name))
 
 
 def read_info(body: bytes) -> ModelInfo:

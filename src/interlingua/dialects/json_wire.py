@@ -21,10 +21,11 @@ from interlingua.types.models import Capabilities, EncodingFormat, ExtraParamete
 from . import chat_wire, completions_wire, embeddings_wire, error_wire, info_wire
 from .base import ErrorReply, ModelTypeSpelling, Reply, StreamReader, StreamWriter, Target
 from .chat_reply import read_chat_reply, write_chat_reply
-from .chat_stream import ChatStreamReader, ChatStreamWriter
+from .chat_stream import ChatChunk, ChatStreamReader, ChatStreamWriter
 from .chat_wire import ChatBody
 from .completions_wire import (
     CompletionBody,
+    CompletionReply,
     CompletionStreamReader,
     CompletionStreamWriter,
     read_completion_reply,
@@ -97,13 +98,13 @@ class JsonWire:
 
     def chat_writer(self, request: ChatRequest, reply: Reply) -> StreamWriter[ChatDelta]:
         inline = self._style.thinks_inline(reply.api_version)
-        head = envelope(reply, self._style.chat_prefix, "chat.completion.chunk")
+        head = envelope(ChatChunk, reply, self._style.chat_prefix)
         return ChatStreamWriter(*self._tailed(head, request), thinks_inline=inline)
 
     def completion_writer(
         self, request: CompletionRequest, reply: Reply
     ) -> StreamWriter[CompletionDelta]:
-        head = envelope(reply, self._style.completion_prefix, "text_completion")
+        head = envelope(CompletionReply, reply, self._style.completion_prefix)
         return CompletionStreamWriter(*self._tailed(head, request))
 
     def write_info(self, info: ModelInfo, spelling: ModelTypeSpelling) -> bytes:

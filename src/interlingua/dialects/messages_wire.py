@@ -28,7 +28,13 @@ Detail = Literal["auto", "low", "high"]
 
 
 class _ImageUrl(msgspec.Struct, frozen=True, omit_defaults=True):
-    url: str
+    url: Annotated[
+        str,
+        Meta(
+            description="A data: URL; a remote one where the server's setting remote_images lists "
+            "its host."
+        ),
+    ]
     detail: Detail | None = None
 
 
@@ -38,7 +44,7 @@ class _ImageData(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _AudioData(msgspec.Struct, frozen=True, omit_defaults=True):
-    data: str
+    data: Annotated[str, Meta(description="Base64, without a prefix.")]
     format: str | None = None
 
 
@@ -74,7 +80,7 @@ _Items = Annotated[tuple[_Item, ...], Meta(min_length=1)]
 
 class _Function(msgspec.Struct, frozen=True):
     name: str
-    arguments: str
+    arguments: Annotated[str, Meta(description="JSON, as text.")]
 
 
 class ToolCallWire(msgspec.Struct, frozen=True, tag="function"):
@@ -85,14 +91,20 @@ class ToolCallWire(msgspec.Struct, frozen=True, tag="function"):
 
 
 class _System(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
+    """What the model is to be."""
+
     content: str | _Items
 
 
 class _Developer(msgspec.Struct, frozen=True, tag_field="role", tag="developer"):
+    """The same, as newer models of OpenAI name it."""
+
     content: str | _Items
 
 
 class _User(msgspec.Struct, frozen=True, tag_field="role", tag="user", omit_defaults=True):
+    """What was asked."""
+
     content: str | _Items
     name: str | None = None
 
@@ -100,6 +112,8 @@ class _User(msgspec.Struct, frozen=True, tag_field="role", tag="user", omit_defa
 class _Assistant(
     msgspec.Struct, frozen=True, tag_field="role", tag="assistant", omit_defaults=True
 ):
+    """What the model answered."""
+
     content: str | tuple[_Item, ...] | None = None
     tool_calls: tuple[ToolCallWire, ...] | None = None
     reasoning_content: str | None = None
@@ -107,8 +121,10 @@ class _Assistant(
 
 
 class _Tool(msgspec.Struct, frozen=True, tag_field="role", tag="tool", omit_defaults=True):
+    """What a tool returned."""
+
     content: str | tuple[_Item, ...] | None = None
-    tool_call_id: str | None = None
+    tool_call_id: Annotated[str | None, Meta(description="The call that this answers.")] = None
 
 
 MessageWire = _System | _Developer | _User | _Assistant | _Tool

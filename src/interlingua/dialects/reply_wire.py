@@ -5,10 +5,10 @@ Source: Azure ChatCompletions, StreamingChatCompletionsUpdate, CompletionsUsage;
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from interlingua.errors import UpstreamError
 from interlingua.sse import encode
@@ -18,6 +18,7 @@ from interlingua.types.usage import Usage
 from .base import Reply
 
 _Read = TypeVar("_Read")
+_Kind = TypeVar("_Kind", bound="Envelope")
 _ENCODER = msgspec.json.Encoder()
 
 #: JSON has no infinity; OpenAI's own stand-in for "impossible".
@@ -54,27 +55,37 @@ class _CompletionDetails(msgspec.Struct, frozen=True):
 
 
 class UsageWire(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage as it is written, and as tolerantly read."""
+    """Usage, tolerantly read."""
 
     prompt_tokens: int | None = 0
-    completion_tokens: int | None | UnsetType = UNSET
+    completion_tokens: int | None = 0
     total_tokens: int | None = 0
-    prompt_tokens_details: _PromptDetails | None | UnsetType = UNSET
-    completion_tokens_details: _CompletionDetails | None | UnsetType = UNSET
-    #: Other places of the same (DeepSeek; Perplexity), only ever read.
-    prompt_cache_hit_tokens: int | None | UnsetType = UNSET
-    reasoning_tokens: int | None | UnsetType = UNSET
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    #: Other places of the same (DeepSeek; Perplexity).
+    prompt_cache_hit_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class UsageOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that the call used."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int | UnsetType = UNSET
+    total_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | UnsetType = UNSET
+    completion_tokens_details: _CompletionDetails | UnsetType = UNSET
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply, or one chunk of it."""
+    """A reply, or one chunk of it. Each kind says what its object and choices are."""
 
     id: str
     object: str
-    created: int
-    model: str
+    created: Annotated[int, Meta(description="Seconds since 1970.")]
+    model: Annotated[str, Meta(description="The deployment that answered.")]
     choices: Sequence[msgspec.Struct] = ()
-    usage: UsageWire | None | UnsetType = UNSET
+    usage: UsageOut | None | UnsetType = UNSET
 
 
 class TokenWire(msgspec.Struct, frozen=True):
@@ -107,12 +118,12 @@ class LogprobsIn(msgspec.Struct, frozen=True):
     content: tuple[TokenWire, ...] | None = None
 
 
-def envelope(reply: Reply, prefix: str, kind: str) -> Envelope:
+def envelope(kind: type[_Kind], reply: Reply, prefix: str) -> _Kind:
     """The envelope of a reply without its choices. OpenAI's ids have 29 characters after
     their prefix; Azure's are the plain 32 hex digits.
     """
     dressed = prefix + reply.id[:29] if prefix else reply.id
-    return Envelope(id=dressed, object=kind, created=reply.created, model=reply.model)
+    return kind(id=dressed, created=reply.created, model=reply.model)  # type: ignore[call-arg]  # a kind knows its object
 
 
 def encoded(wire: msgspec.Struct) -> bytes:
@@ -123,8 +134,8 @@ def event(wire: msgspec.Struct) -> bytes:
     return encode(_ENCODER.encode(wire))
 
 
-def write_usage(usage: Usage) -> UsageWire:
-    return UsageWire(
+def write_usage(usage: Usage) -> UsageOut:
+    return UsageOut(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
@@ -142,9 +153,9 @@ def read_usage(wire: UsageWire) -> Usage:
     thought = (
         wire.completion_tokens_details.reasoning_tokens if wire.completion_tokens_details else None
     )
-    if cached is None and wire.prompt_cache_hit_tokens is not UNSET:
+    if cached is None:
         cached = wire.prompt_cache_hit_tokens
-    if thought is None and wire.reasoning_tokens is not UNSET:
+    if thought is None:
         thought = wire.reasoning_tokens
     return Usage(wire.prompt_tokens or 0, wire.completion_tokens or 0, cached, thought)
 
@@ -244,7 +255,7 @@ class Tail:
         self._rides = rides
         self._wanted = wanted
         self._held: Envelope | None = None
-        self._usage: UsageWire | UnsetType = UNSET
+        self._usage: UsageOut | UnsetType = UNSET
 
     def hold(self, chunk: Envelope) -> bytes:
         """Take a chunk that finishes a choice; what can be sent now."""

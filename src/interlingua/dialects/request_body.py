@@ -19,6 +19,7 @@ from interlingua.errors import (
     TooManyUnknownParameters,
     UnknownParameters,
 )
+from interlingua.headers import EXTRA_PARAMETERS
 from interlingua.http import HttpCall
 from interlingua.types.explain import explain, first_step, name
 from interlingua.types.models import ExtraParameters
@@ -41,7 +42,7 @@ def read_policy(call: HttpCall) -> ExtraParameters | None:
     Raises:
         InvalidPolicy: it says something else.
     """
-    value = call.headers.get("extra-parameters")
+    value = call.headers.get(EXTRA_PARAMETERS.name)
     if value is None:
         return None
     policy = _POLICIES.get(value.strip())

@@ -6,7 +6,16 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from interlingua.errors import InvalidValue
-from interlingua.types.chat import Fraction, Penalty, Sampling, Seed, Temperature, TokenCount
+from interlingua.types.chat import (
+    ChoiceCount,
+    Fraction,
+    LogitBias,
+    Penalty,
+    Sampling,
+    Seed,
+    Temperature,
+    TokenCount,
+)
 
 #: Azure names no limit and OpenAI takes 4: enough for both, and cheap to look for.
 Stop = (
@@ -15,24 +24,63 @@ Stop = (
 )
 
 
-class SamplingBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters that both operations know on every route."""
-
-    model: str | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    temperature: Temperature | None = None
-    top_p: Fraction | None = None
-    max_tokens: TokenCount | None | UnsetType = UNSET
-    stop: Stop | None = None
-    seed: Seed | None = None
-    stream: bool | None = None
+ModelName = Annotated[
+    str | None,
+    Meta(
+        description="A deployment's name or alias, in any case. Without it the first deployment "
+        "that has the operation answers."
+    ),
+]
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
     """OpenAI: ``stream_options``."""
 
     include_usage: bool | None = None
+
+
+#: OpenAI's own parameters of both operations.
+Choices = Annotated[ChoiceCount | None, Meta(description="How many answers to the one request.")]
+TokenBias = Annotated[
+    LogitBias | None, Meta(description="By token id: how much more or less likely it is made.")
+]
+StreamOptionsChoice = Annotated[
+    StreamOptions | None,
+    Meta(description="Whether a stream has a last chunk with the usage."),
+]
+
+
+class SamplingBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters that both operations know on every route."""
+
+    model: ModelName = None
+    frequency_penalty: Annotated[
+        Penalty | None, Meta(description="Against repeating, by how often a token has come.")
+    ] = None
+    presence_penalty: Annotated[
+        Penalty | None, Meta(description="Against repeating, by whether a token has come.")
+    ] = None
+    temperature: Annotated[Temperature | None, Meta(description="0 takes the likeliest token.")] = (
+        None
+    )
+    top_p: Annotated[
+        Fraction | None,
+        Meta(description="Only the likeliest tokens whose probabilities add up to this."),
+    ] = None
+    max_tokens: Annotated[
+        TokenCount | None | UnsetType,
+        Meta(description="The longest answer. null: up to the end of the context."),
+    ] = UNSET
+    stop: Annotated[
+        Stop | None, Meta(description="Texts that end the answer and are not part of it.")
+    ] = None
+    seed: Annotated[
+        Seed | None,
+        Meta(description="The same seed and request give the same answer, as far as can be."),
+    ] = None
+    stream: Annotated[
+        bool | None, Meta(description="Server-sent events instead of one object.")
+    ] = None
 
 
 def read_sampling(body: SamplingBody) -> dict[str, Any]:

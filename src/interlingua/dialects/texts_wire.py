@@ -14,7 +14,24 @@ _MAX_IDS = 2**22
 _Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _Ids = Annotated[tuple[_Id, ...], Meta(min_length=1)]
 
-Texts = str | Annotated[tuple[str | _Id | _Ids, ...], Meta(min_length=1, max_length=_MAX_IDS)]
+#: What one list may hold is said here, since :func:`read_texts` refuses to mix kinds.
+_ID = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+_IDS = {"type": "array", "items": _ID, "minItems": 1}
+_MANY = {"type": "array", "minItems": 1, "maxItems": MAX_TEXTS}
+
+Texts = Annotated[
+    str | Annotated[tuple[str | _Id | _Ids, ...], Meta(min_length=1, max_length=_MAX_IDS)],
+    Meta(
+        extra_json_schema={
+            "oneOf": [
+                {"type": "string"},
+                {**_MANY, "items": {"type": "string"}},
+                {**_IDS, "maxItems": _MAX_IDS, "description": "Token ids."},
+                {**_MANY, "items": _IDS, "description": "Lists of token ids."},
+            ]
+        }
+    ),
+]
 
 
 def read_texts(wire: Texts, name: str) -> tuple[Prompt, ...]:

@@ -12,6 +12,7 @@ from interlingua.dialects.openai import OpenAIDialect
 from interlingua.errors import ApiError, InternalError, MethodNotAllowed, Unauthorized, Unavailable
 from interlingua.gateway.gateway import Gateway
 from interlingua.gateway.meter import Meter
+from interlingua.headers import ALLOW, CHALLENGE
 from interlingua.telemetry import Telemetry
 
 from . import ops
@@ -113,8 +114,8 @@ async def _fail(exchange: Exchange, dialect: ServerDialect, error: ApiError) -> 
     written = dialect.write_error(error)
     headers = dict(written.headers)
     if isinstance(error, Unauthorized):
-        headers.setdefault("www-authenticate", "Bearer")
+        headers.setdefault(CHALLENGE.name, "Bearer")
     found = match(exchange.path)
     if isinstance(error, MethodNotAllowed) and found is not None:
-        headers.setdefault("allow", found.row.method)
+        headers.setdefault(ALLOW.name, found.row.method)
     await exchange.reply(written.status, headers, written.body)

@@ -19,10 +19,13 @@ import msgspec
 
 from interlingua.config.issuers import Grant
 from interlingua.errors import Forbidden, Unauthorized
+from interlingua.headers import API_KEY, AUTHORIZATION
 from interlingua.types.models import Operation
 
 from .asgi import RawHeaders
 
+_API_KEY = API_KEY.name.encode("ascii")
+_AUTHORIZATION = AUTHORIZATION.name.encode("ascii")
 _KEY = re.compile(rb"[\x21-\x7e]{1,512}")
 _BEARER = re.compile(rb"\Abearer +", re.IGNORECASE)
 #: More credentials than this in one request are not looked at.
@@ -137,9 +140,9 @@ def _named(digest: bytes) -> str:
 def _candidates(headers: RawHeaders) -> list[bytes]:
     found = []
     for name, value in headers:
-        if name == b"api-key":
+        if name == _API_KEY:
             found.append(value.strip(b" \t"))
-        elif name == b"authorization":
+        elif name == _AUTHORIZATION:
             found.append(_BEARER.sub(b"", value.strip(b" \t"), count=1))
     return [key for key in found[:_MOST_CANDIDATES] if _KEY.fullmatch(key)]
 
@@ -147,7 +150,7 @@ def _candidates(headers: RawHeaders) -> list[bytes]:
 def _token(headers: RawHeaders) -> bytes | None:
     """The first bearer that is no key by its form."""
     for name, value in headers:
-        if name == b"authorization":
+        if name == _AUTHORIZATION:
             bearer, found = _BEARER.subn(b"", value.strip(b" \t"), count=1)
             if found and bearer.count(b".") == _DOTS_IN_A_TOKEN:
                 return bearer

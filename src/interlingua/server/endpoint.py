@@ -30,6 +30,7 @@ from interlingua.errors import (
 from interlingua.gateway.directory import Route
 from interlingua.gateway.gateway import Answer, Gateway, Vectors
 from interlingua.gateway.meter import CallMeter, Meter
+from interlingua.headers import ANSWERED_BY, CHANGES, DEPLOYMENT, MODEL_MESH
 from interlingua.http import HttpCall
 from interlingua.types.chat import ChatDelta
 from interlingua.types.chat_fold import fold_chat, fold_completion
@@ -305,8 +306,7 @@ class Endpoint:
 
 def _named_in(headers: Mapping[str, str]) -> str | None:
     """The deployment that managed online endpoints and Foundry let a header name."""
-    named = headers.get("azureml-model-deployment") or headers.get("x-ms-model-mesh-model-name")
-    return named or None
+    return headers.get(DEPLOYMENT.name) or headers.get(MODEL_MESH.name) or None
 
 
 def _names_hosts(urls: Iterable[str]) -> bool:
@@ -330,11 +330,8 @@ async def _deliver(
 
 
 def _headers(answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> dict[str, str]:
-    headers = {
-        "azureml-model-deployment": answer.deployment.name,
-        "x-ms-model-mesh-model-name": answer.deployment.name,
-    }
+    headers = {header.name: answer.deployment.name for header in ANSWERED_BY}
     changes = answer.changes.header()
     if changes is not None:
-        headers["x-interlingua-changes"] = changes
+        headers[CHANGES.name] = changes
     return headers

@@ -17,6 +17,14 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from interlingua.errors import BodyTooLarge, CallerError, RequestTimeout
+from interlingua.headers import (
+    CACHE_CONTROL,
+    CLIENT_REQUEST_ID,
+    CLIENT_REQUEST_ID_BACK,
+    NO_BUFFERING,
+    NO_SNIFFING,
+    REQUEST_IDS,
+)
 
 from .asgi import RawHeaders, Receive, Scope, Send
 
@@ -194,8 +202,8 @@ class Exchange:
             {
                 **headers,
                 "content-type": "text/event-stream; charset=utf-8",
-                "cache-control": "no-cache",
-                "x-accel-buffering": "no",
+                CACHE_CONTROL.name: "no-cache",
+                NO_BUFFERING.name: "no",
             },
         )
 
@@ -247,14 +255,12 @@ class Exchange:
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
         stated = {
-            "x-request-id": self.id,
-            "x-ms-request-id": self.id,
-            "apim-request-id": self.id,
-            "x-content-type-options": "nosniff",
+            **{header.name: self.id for header in REQUEST_IDS},
+            NO_SNIFFING.name: "nosniff",
         }
-        theirs = self.headers.get("x-ms-client-request-id")
+        theirs = self.headers.get(CLIENT_REQUEST_ID.name)
         if theirs is not None and _CLIENT_ID.fullmatch(theirs):
-            stated["x-ms-client-request-id"] = theirs
+            stated[CLIENT_REQUEST_ID_BACK.name] = theirs
         pairs = [
             (name.encode("ascii"), _UNPRINTABLE.sub("?", value).encode("ascii"))
             for name, value in (stated | dict(headers)).items()

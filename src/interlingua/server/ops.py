@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, get_args, runtime_checkable
+from typing import Annotated, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
+from msgspec import Meta
 
 from interlingua.errors import NotFound
 from interlingua.gateway.deployments import Deployment, State
@@ -14,27 +15,30 @@ from interlingua.types.models import Capabilities, Operation, stated
 
 #: Azure: a managed endpoint's scoring container answers this at ``GET /``.
 HEALTHY = b'"healthy"'
-LIVE = b'{"status":"live"}'
 
 
-class _Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
-    status: str
-    #: Managed deployments that can't answer yet, with their states.
-    waiting_for: dict[str, str] = {}
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether the process lives, and whether it takes calls."""
+
+    status: Literal["live", "ready", "waiting", "draining"]
+    waiting_for: Annotated[
+        dict[str, str],
+        Meta(description="Managed deployments that can't answer yet, with their states."),
+    ] = {}
 
 
-class _Model(msgspec.Struct, frozen=True):
+class Model(msgspec.Struct, frozen=True):
     """OpenAI: the model object."""
 
     id: str
     created: int
     owned_by: str
-    object: str = "model"
+    object: Literal["model"] = "model"
 
 
-class _ModelList(msgspec.Struct, frozen=True):
-    data: list[_Model]
-    object: str = "list"
+class ModelList(msgspec.Struct, frozen=True):
+    data: list[Model]
+    object: Literal["list"] = "list"
 
 
 class _Ability(msgspec.Struct, frozen=True):
@@ -44,7 +48,7 @@ class _Ability(msgspec.Struct, frozen=True):
     parameters: dict[Operation, dict[str, Fate]]
 
 
-class _CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """GitHub Models: an entry of ``GET /catalog/models``, as far as it is known here."""
 
     id: str
@@ -54,8 +58,13 @@ class _CatalogModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     supported_output_modalities: list[str]
     capabilities: list[str] = msgspec.field(default_factory=list)
     limits: dict[str, int] = {}
-    #: Beyond GitHub's shape.
-    interlingua: _Ability
+    interlingua: Annotated[
+        _Ability,
+        Meta(
+            description="Beyond GitHub's shape: what the deployment can honour, and what becomes "
+            "of each parameter, by operation."
+        ),
+    ]
 
 
 class _Process(Protocol):
@@ -83,23 +92,26 @@ def observe(deployments: Iterable[Deployment]) -> Iterator[Observed]:
         )
 
 
+LIVE = msgspec.json.encode(Health("live"))
+
+
 def readiness(deployments: Iterable[Deployment], *, draining: bool) -> tuple[int, bytes]:
     """Status and body of ``GET /health/ready``: 200 once every managed deployment is loaded."""
     if draining:
-        return 503, msgspec.json.encode(_Readiness("draining"))
+        return 503, msgspec.json.encode(Health("draining"))
     waiting: dict[str, str] = {
         deployment.name: deployment.state
         for deployment in deployments
         if deployment.limits.compute == "managed" and deployment.state != "ready"
     }
     if waiting:
-        return 503, msgspec.json.encode(_Readiness("waiting", waiting))
-    return 200, msgspec.json.encode(_Readiness("ready"))
+        return 503, msgspec.json.encode(Health("waiting", waiting))
+    return 200, msgspec.json.encode(Health("ready"))
 
 
 def list_models(deployments: Iterable[Deployment], created: int) -> bytes:
     """The body of ``GET /v1/models``."""
-    return msgspec.json.encode(_ModelList([_model(d, created) for d in deployments]))
+    return msgspec.json.encode(ModelList([_model(d, created) for d in deployments]))
 
 
 def show_model(deployments: Sequence[Deployment], name: str, created: int) -> bytes:
@@ -122,11 +134,11 @@ def list_catalog(deployments: Iterable[Deployment]) -> bytes:
     return msgspec.json.encode([_catalog_model(deployment) for deployment in deployments])
 
 
-def _model(deployment: Deployment, created: int) -> _Model:
-    return _Model(deployment.name, created, deployment.info.model_provider_name)
+def _model(deployment: Deployment, created: int) -> Model:
+    return Model(deployment.name, created, deployment.info.model_provider_name)
 
 
-def _catalog_model(deployment: Deployment) -> _CatalogModel:
+def _catalog_model(deployment: Deployment) -> CatalogModel:
     can = deployment.capabilities
     operations = can.operations or frozenset()
     publisher = deployment.info.model_provider_name
@@ -136,7 +148,7 @@ def _catalog_model(deployment: Deployment) -> _CatalogModel:
         inputs = {"image", "text"} if can.image_text else {"image"}
     texts = bool({"chat_completions", "completions"} & operations)
     vectors = bool({"embeddings", "image_embeddings"} & operations)
-    return _CatalogModel(
+    return CatalogModel(
         id=f"{slug}/{deployment.name}",
         name=deployment.name,
         publisher=publisher,
