@@ -229,6 +229,15 @@ def test_java_rewrites_the_api_version_for_azure_openai(url: str) -> None:
     assert post(url, path, CHAT, JAVA).status == 200
 
 
+def test_java_asks_for_info_and_embeddings(url: str) -> None:
+    info = exchange(url, f"GET /info?{V08} HTTP/1.1\r\n{JAVA}\r\n".encode())
+    assert set(info.json()) == {"model_name", "model_type", "model_provider_name"}
+    body = b'{"input":["first phrase","second phrase"],"encoding_format":"base64"}'
+    vectors = post(url, f"/embeddings?{V08}", body, JAVA).json()
+    # JAVA: EmbeddingItem.getEmbeddingAsString().
+    assert [type(item["embedding"]) for item in vectors["data"]] == [str, str]  # type: ignore[attr-defined]  # a list
+
+
 # -- Both -----------------------------------------------------------------------------------
 
 
