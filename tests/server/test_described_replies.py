@@ -183,6 +183,17 @@ def test_every_error_is_as_described_with_its_headers(error: ApiError) -> None:
         check(name, next(events(event)))
 
 
+def test_there_are_no_other_codes_and_each_has_a_remedy() -> None:
+    def below(kind: type[ApiError]) -> Iterator[type[ApiError]]:
+        yield kind
+        for narrower in kind.__subclasses__():
+            yield from below(narrower)
+
+    listed = {(kind.status, kind.code) for kind in errors.kinds()}
+    assert {(kind.status, kind.code) for kind in below(ApiError)} == listed
+    assert all(kind.remedy and errors.meaning(kind) for kind in errors.kinds())
+
+
 async def test_every_header_of_a_reply_is_in_the_table_and_every_one_there_is_sent() -> None:
     """Whatever HTTP itself needs aside."""
     chat = {"messages": [{"role": "user", "content": "hi"}]}

@@ -13,6 +13,7 @@ from azure.core.exceptions import HttpResponseError
 from interlingua.backends.base import CallContext
 from interlingua.backends.echo import EchoBackend
 from interlingua.types.chat import ChatDelta, ChatRequest
+from interlingua.types.models import Capabilities
 
 from .service import CHAT, KEY, app_of, client_of, error_of, failing, served
 
@@ -85,6 +86,20 @@ async def test_a_json_schema_works_at_the_version_that_the_sdk_pins() -> None:
             )
             assert error_of(reply)["code"] == "parameter_not_supported"
             assert error_of(reply)["param"] == "response_format"
+
+
+@pytest.mark.parametrize("version", [None, "2024-05-01-preview", "2025-04-01", "2025-08-28"])
+async def test_a_json_schema_reaches_a_model_that_can_at_every_version(version: str | None) -> None:
+    can = Capabilities(response_formats=frozenset({"json_schema"}))
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    async with client_of(app_of(EchoBackend(capabilities=can))) as client:
+        for base in ("", "/models", "/v1"):
+            reply = await client.post(
+                f"{base}/chat/completions",
+                params={"api-version": version} if version else {},
+                json={**CHAT, "response_format": schema},
+            )
+            assert reply.status_code == 200, reply.text
 
 
 # -- Names and paths ------------------------------------------------------------------------
@@ -174,6 +189,53 @@ async def test_ids_usage_and_extra_parameters_follow_the_base(
         assert reply.status_code == 400
     else:
         assert [c["choices"] for c in chunks_of(reply) if c.get("usage")] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("base", "azure"),
+    [("", True), ("/models", True), ("/v1", False), ("/openai/deployments/echo", False)],
+)
+async def test_texts_and_vectors_follow_the_base_too(
+    client: httpx2.AsyncClient, base: str, azure: bool
+) -> None:
+    ask = {"prompt": "one two", "max_tokens": 8}
+    whole = (await client.post(f"{base}/completions", json=ask)).json()
+    assert whole["object"] == "text_completion"
+    assert whole["id"].startswith("cmpl-") is not azure
+    chunks = chunks_of(await client.post(f"{base}/completions", json={**ask, "stream": True}))
+    assert {(chunk["object"], chunk["id"]) for chunk in chunks} == {
+        ("text_completion", chunks[0]["id"])
+    }
+    assert [chunk for chunk in chunks if chunk.get("usage")] == ([chunks[-1]] if azure else [])
+    vectors = (await client.post(f"{base}/embeddings", json={"input": ["a"]})).json()
+    assert ("id" in vectors) is azure
+    assert vectors["usage"]["total_tokens"] == vectors["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize("base", ["", "/models", "/v1"])
+async def test_the_documentations_own_word_for_drop_is_refused_as_the_service_did(
+    client: httpx2.AsyncClient, base: str
+) -> None:
+    reply = await client.post(
+        f"{base}/completions", json={"prompt": "a"}, headers={"extra-parameters": "ignore"}
+    )
+    assert reply.status_code == 400
+    assert error_of(reply)["message"] == (
+        "Unexpected EXTRA_PARAMETERS option ignore, expected options are "
+        "['error', 'drop', 'pass-through']"
+    )
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "image/png", ""])
+async def test_a_stream_is_sent_whatever_is_accepted(
+    client: httpx2.AsyncClient, accept: str
+) -> None:
+    # The official client asks for application/json when it wants a stream.
+    reply = await client.post(
+        "/chat/completions", json={**CHAT, "stream": True}, headers={"accept": accept}
+    )
+    assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert chunks_of(reply)
 
 
 async def test_retry_after_stands_on_429_and_503_alone(client: httpx2.AsyncClient) -> None:
