@@ -235,6 +235,10 @@ class RateLimited(CallerError):
         super().__init__(message, retry_after_s=retry_after_s)
 
 
+class QueueFull(RateLimited):
+    """As many calls as may wait for the deployment do so already."""
+
+
 class InternalError(ApiError):
     """A defect of the server."""
 
@@ -261,6 +265,10 @@ class ModelNotReady(Unavailable):
     remedy = "Wait for `Retry-After`. Where it stays, the log says why the model can't be loaded."
 
 
+class Unreachable(Unavailable):
+    """No connection could be made to what should answer."""
+
+
 class UpstreamError(ApiError):
     """What should answer gave a reply that makes no sense, or broke off."""
 
@@ -269,6 +277,10 @@ class UpstreamError(ApiError):
     fault = "upstream"
     retryable = True
     remedy = "Call again; where it stays, look at the provider or into the server's log."
+
+
+class ConnectionLost(UpstreamError):
+    """The connection ended before a byte of the reply."""
 
 
 class DeadlineExceeded(ApiError):

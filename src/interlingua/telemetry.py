@@ -20,7 +20,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -42,6 +42,12 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     #: All that it may be in.
     states: tuple[str, ...]
     calls: int
+    circuit: str
+    #: All that it may be.
+    circuits: tuple[str, ...]
+    #: How often a call asked it again, and how often one went on to another.
+    retries: int
+    fallbacks: int
     #: Resident memory of its engine's process; ``None``: it has none now, or none of its own.
     memory_bytes: int | None = None
 
@@ -237,10 +243,29 @@ class _Deployments(Collector):
             labels=("deployment", "state"),
         )
         memory = _memory_family()
+        circuit = GaugeMetricFamily(
+            "interlingua_circuit_state",
+            "1 for the state that the deployment's circuit is in, 0 for the others.",
+            labels=("deployment", "state"),
+        )
+        retries = CounterMetricFamily(
+            "interlingua_retries",
+            "Calls that asked the deployment again, since its connection had failed.",
+            labels=("deployment",),
+        )
+        fallbacks = CounterMetricFamily(
+            "interlingua_fallbacks",
+            "Calls that went on to another deployment, since this one had failed or rested.",
+            labels=("deployment",),
+        )
         for seen in self._observe():
             calls.add_metric((seen.deployment,), seen.calls)
             for name in seen.states:
                 state.add_metric((seen.deployment, name), float(name == seen.state))
+            for name in seen.circuits:
+                circuit.add_metric((seen.deployment, name), float(name == seen.circuit))
+            retries.add_metric((seen.deployment,), seen.retries)
+            fallbacks.add_metric((seen.deployment,), seen.fallbacks)
             if seen.memory_bytes is not None:
                 memory.add_metric((seen.deployment,), seen.memory_bytes)
-        yield from (calls, state, memory)
+        yield from (calls, state, circuit, retries, fallbacks, memory)

@@ -19,6 +19,7 @@ model = "smollm2-135m-instruct"
 compute = "managed"
 context_length = 1024
 aliases = ["gpt-4o-mini", "small"]
+fallback = ["vectors"]
 
 [[deployment]]
 name = "vectors"
@@ -82,7 +83,8 @@ def test_a_config_becomes_a_table(
         "gpt-4o-mini",
         "small",
     ]
-    assert "chat 75 %, vectors 25 %" in shown
+    assert "weighted  chat 75 %, vectors 25 %" in shown
+    assert "chat        vectors\n" in shown
     assert shown.endswith("It can be served.\n")
 
 
@@ -95,11 +97,13 @@ def test_the_same_config_as_json(
     told = report(capsys)
     assert told["servable"] is True
     assert told["deployments"][0]["aliases"] == ["gpt-4o-mini", "small"]
+    assert [row["fallback"] for row in told["deployments"]] == [["vectors"], []]
     assert told["endpoints"] == [
         {
             "name": "support",
             "address": "http://127.0.0.1:9000/endpoints/support",
             "traffic": {"chat": 75.0, "vectors": 25.0},
+            "choose": "weighted",
         }
     ]
 

@@ -139,6 +139,9 @@ def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         (PROVIDER + 'base_url = "http://h/v1?key=1"\n', "base_url: it is a plain address"),
         (PROVIDER + "context_length = 4096\n", "context_length: it is for a model that runs here"),
         (DEPLOYMENT + "timeout_s = 5\n", "timeout_s: it is for a model elsewhere"),
+        (DEPLOYMENT + "connect_timeout_s = 5\n", "connect_timeout_s: it is for a model elsewhere"),
+        (DEPLOYMENT + 'fallback = ["none"]\n', "fallback names 'none', which isn't another"),
+        (DEPLOYMENT + 'fallback = ["chat"]\n', "There are: none."),
         (DEPLOYMENT + 'key = "${HOME}"\n', "key: it is for a model elsewhere"),
         (PROVIDER + 'type = "chat"\n', "deployment[0].type: invalid enum value 'chat'"),
         (

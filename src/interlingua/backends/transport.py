@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from interlingua.errors import DeadlineExceeded, Unavailable, UpstreamError
+from interlingua.errors import ConnectionLost, DeadlineExceeded, Unreachable, UpstreamError
 from interlingua.http import HttpCall, HttpReply
 
-_CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 10.0
 
 
 class HttpTransport:
@@ -27,10 +27,17 @@ class HttpTransport:
         *,
         socket_path: str | None = None,
         fresh_connections: bool = False,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        first_byte_timeout_s: float | None = None,
     ) -> None:
+        """``first_byte_timeout_s``: how long the reply's head may take, where that isn't the
+        longest silence of the call.
+        """
         self._base_url = base_url.rstrip("/")
         self._socket_path = socket_path
         self._fresh = fresh_connections
+        self._connect_timeout_s = connect_timeout_s
+        self._first_byte_timeout_s = first_byte_timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     def send(
@@ -63,10 +70,11 @@ class HttpTransport:
 
     async def _request(self, call: HttpCall, timeout_s: float | None) -> aiohttp.ClientResponse:
         session = self._open_session()
+        first_byte_s = self._first_byte_timeout_s or timeout_s
         while True:
             trace = SimpleNamespace(reused=False)
             try:
-                return await session.request(
+                response = await session.request(
                     call.method,
                     self._base_url + call.path,
                     params=call.query or None,
@@ -74,20 +82,33 @@ class HttpTransport:
                     data=call.body or None,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(
-                        total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=timeout_s
+                        total=None,
+                        connect=self._connect_timeout_s,
+                        sock_read=first_byte_s,
                     ),
                     trace_request_ctx=trace,
                 )
+                break
             except aiohttp.ClientConnectorError as error:
-                raise Unavailable("The upstream can't be reached.") from error
+                raise Unreachable("The upstream can't be reached.") from error
+            except aiohttp.ConnectionTimeoutError as error:
+                raise Unreachable(
+                    f"The upstream can't be reached within {self._connect_timeout_s:g} seconds."
+                ) from error
             except aiohttp.ServerTimeoutError as error:
-                raise _silent(timeout_s) from error
+                raise _silent(first_byte_s) from error
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # Each try takes a stale connection out of the pool, so this ends.
                 if not trace.reused:
-                    raise UpstreamError("The upstream closed the connection.") from error
+                    raise ConnectionLost("The upstream closed the connection.") from error
             except aiohttp.ClientError as error:
                 raise UpstreamError("The upstream's reply is not valid HTTP.") from error
+        if first_byte_s != timeout_s and response.connection is not None:
+            protocol = response.connection.protocol
+            if protocol is not None:
+                protocol.read_timeout = timeout_s
+                protocol.start_timeout()
+        return response
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

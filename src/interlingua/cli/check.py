@@ -38,6 +38,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     files: str
     address: str
     aliases: tuple[str, ...]
+    fallback: tuple[str, ...]
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     address: str
     traffic: dict[str, float]
+    choose: str
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -206,6 +208,7 @@ def _deployment(
         files=files,
         address=f"{address}/endpoints/{each.name}",
         aliases=each.aliases,
+        fallback=each.fallback,
     )
     return (
         row,
@@ -259,6 +262,7 @@ def _endpoints(config: "Config", address: str) -> tuple[Endpoint, ...]:
             name=each.name,
             address=f"{address}/endpoints/{each.name}",
             traffic=_per_cent(each.traffic),
+            choose=each.choose,
         )
         for each in config.endpoint
     )
@@ -293,16 +297,18 @@ def _print(report: Report) -> None:
     if report.endpoints:
         click.echo()
         _table(
-            ("ENDPOINT", "ADDRESS", "TRAFFIC"),
+            ("ENDPOINT", "ADDRESS", "CHOOSE", "TRAFFIC"),
             [
                 (
                     each.name,
                     each.address.removeprefix(report.address or ""),
+                    each.choose,
                     ", ".join(f"{name} {share:g} %" for name, share in each.traffic.items()),
                 )
                 for each in report.endpoints
             ],
         )
+    _stand_ins(report)
     _providers(report)
     _findings("Remarks", report.remarks)
     _findings("Problems", report.problems)
@@ -317,6 +323,15 @@ def _providers(report: Report) -> None:
     for provider in report.providers:
         for line in in_words(provider):
             click.echo(f"  {line}")
+
+
+def _stand_ins(report: Report) -> None:
+    rows: list[tuple[str, ...]] = [
+        (each.name, ", ".join(each.fallback)) for each in report.deployments if each.fallback
+    ]
+    if rows:
+        click.echo()
+        _table(("DEPLOYMENT", "FALLBACK"), rows)
 
 
 def _findings(title: str, findings: tuple[Finding, ...]) -> None:

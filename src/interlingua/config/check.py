@@ -23,6 +23,8 @@ _PROVIDERS_ONLY = (
     "type",
     "publisher",
     "timeout_s",
+    "connect_timeout_s",
+    "first_byte_timeout_s",
 )
 _ENGINES_ONLY = ("context_length", "threads")
 
@@ -53,6 +55,7 @@ def check_names(config: Config) -> None:
     for deployment in config.deployment:
         for name in dict.fromkeys((deployment.name, *deployment.aliases)):
             _claim(owner, name, f'deployment "{deployment.name}"')
+        _check_fallback(config, deployment)
     addresses = {deployment.name.lower() for deployment in config.deployment}
     for endpoint in config.endpoint:
         _check_endpoint(config, endpoint.name, endpoint.traffic)
@@ -153,6 +156,16 @@ def _claim(owner: dict[str, str], name: str, claimant: str) -> None:
             f"{claimant}: the name {name!r} is already taken by {holder}. Names and aliases are "
             "compared without regard to case; give each to one deployment."
         )
+
+
+def _check_fallback(config: Config, deployment: DeploymentConfig) -> None:
+    known = [each.name for each in config.deployment if each.name != deployment.name]
+    for name in deployment.fallback:
+        if name not in known:
+            raise ConfigError(
+                f'deployment "{deployment.name}": fallback names {name!r}, which isn\'t another '
+                f"deployment{_suggestion(name, known)}. There are: {', '.join(known) or 'none'}."
+            )
 
 
 def _check_endpoint(config: Config, name: str, traffic: Mapping[str, float]) -> None:

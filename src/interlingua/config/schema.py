@@ -194,6 +194,20 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="A provider's longest silence; then 504. Unset: 120."),
     ] = None
+    connect_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Longest time to connect to a provider; then 503. Unset: 10."),
+    ] = None
+    first_byte_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="How long a provider's reply may take to begin; then 504. Unset: timeout_s."
+        ),
+    ] = None
+    fallback: Annotated[
+        tuple[str, ...],
+        Meta(description="Deployments that answer, in this order, where this one can't."),
+    ] = ()
     compute: Annotated[
         Literal["serverless", "managed"],
         Meta(description="serverless: loaded on the first call until idle. managed: always on."),
@@ -241,6 +255,13 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dict[str, Annotated[float, Meta(ge=0)]],
         Meta(description="Weights by deployment; they need not add up to 100."),
     ]
+    choose: Annotated[
+        Literal["weighted", "least-busy", "ordered"],
+        Meta(
+            description="Who is asked first: by weight, by calls under way per weight, or as "
+            "traffic lists them. If it fails, the next."
+        ),
+    ] = "weighted"
 
 
 class IssuerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

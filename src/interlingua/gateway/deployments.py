@@ -16,8 +16,10 @@ from typing import Literal
 import msgspec
 
 from interlingua.backends.base import Backend, CallContext
-from interlingua.errors import ApiError, DeadlineExceeded, ModelNotReady, RateLimited
+from interlingua.errors import ApiError, DeadlineExceeded, ModelNotReady, QueueFull
 from interlingua.types.models import Capabilities, ModelInfo
+
+from .circuit import Circuit, RetryBudget
 
 Compute = Literal["serverless", "managed"]
 State = Literal["cold", "loading", "ready", "failed"]
@@ -47,15 +49,21 @@ class Deployment:
         aliases: tuple[str, ...] = (),
         also_known_as: tuple[str, ...] = (),
         limits: Limits = DEFAULT_LIMITS,
+        fallback: tuple[str, ...] = (),
     ) -> None:
         """``also_known_as``, the names on the model's card, route here unless another
-        deployment claims them.
+        deployment claims them; ``fallback`` names those that stand in for it.
         """
         self.name = name
         self.aliases = aliases
         self.also_known_as = also_known_as
         self.limits = limits
+        self.fallback = fallback
         self.backend = backend
+        self.circuit = Circuit(name)
+        self.budget = RetryBudget()
+        #: Calls that went on to another deployment when this one had failed them.
+        self.fallbacks = 0
         self.failure: ApiError | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -92,7 +100,7 @@ class Deployment:
 
         Raises:
             ModelNotReady: the model can't be loaded.
-            RateLimited: too many calls wait already.
+            QueueFull: too many calls wait already.
             DeadlineExceeded: the call's time ran out while it waited.
         """
         self._calls += 1
@@ -112,7 +120,7 @@ class Deployment:
         places = self._places
         assert places is not None
         if places.locked() and self._waiting >= self.limits.max_waiting:
-            raise RateLimited(
+            raise QueueFull(
                 f"{self._waiting} calls already wait for the deployment {self.name!r}, and no "
                 "more may (max_waiting). Try again later."
             )

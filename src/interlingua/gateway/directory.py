@@ -10,14 +10,14 @@ Rules of this file:
 - Names are compared without regard to case; ``publisher/name`` means ``name``.
 """
 
-import random
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from interlingua.errors import DeploymentNotFound, Forbidden, NotFound, UnknownModel
+from interlingua.errors import DeploymentNotFound, NotFound, UnknownModel
 from interlingua.types.models import Operation
 
+from .choice import Choose
 from .deployments import Deployment
 
 
@@ -47,8 +47,11 @@ class Directory:
         self,
         deployments: Sequence[Deployment],
         endpoints: Mapping[str, Mapping[str, float]] = {},
+        choose: Mapping[str, Choose] = {},
     ) -> None:
-        """``endpoints`` maps an endpoint's name to traffic weights by deployment."""
+        """``endpoints`` maps an endpoint's name to traffic weights by deployment, and
+        ``choose`` to how it chooses, unless by weight.
+        """
         self.deployments = tuple(deployments)
         self._by_name: dict[str, Deployment] = {}
         self._catch_all: Deployment | None = None
@@ -71,35 +74,38 @@ class Directory:
         }
         for deployment in self.deployments:
             self._endpoints.setdefault(deployment.name.lower(), {deployment: 1.0})
+        self._choose = {name.lower(): how for name, how in choose.items()}
+        self._stand_ins = {
+            deployment: tuple(self._by_name[name.lower()] for name in deployment.fallback)
+            for deployment in self.deployments
+            if deployment.fallback
+        }
 
     def has_endpoint(self, name: str) -> bool:
         return name.lower() in self._endpoints
 
-    def find(self, route: Route, model: str | None) -> Deployment:
-        """The deployment that answers.
+    def candidates(self, route: Route, model: str | None) -> Mapping[Deployment, float]:
+        """Those that may answer first, with their weights; permitted ones, if there are any.
 
         Raises:
             DeploymentNotFound: a deployment or endpoint of the address doesn't exist.
             UnknownModel: nor does the body's model.
             NotFound: it exists, and doesn't have the operation.
-            Forbidden: it has, and the caller may not ask it.
         """
-        weights = self.candidates(route, model)
-        deployment = next(iter(weights))
-        if len(weights) > 1 and any(weights.values()):
-            (deployment,) = random.choices(list(weights), list(weights.values()))  # noqa: S311 - traffic
-        if not route.permits(deployment):
-            raise Forbidden(
-                f"No role of the token permits the operation {route.operation!r} of the "
-                f"deployment {deployment.name!r}."
-            )
-        return deployment
-
-    def candidates(self, route: Route, model: str | None) -> Mapping[Deployment, float]:
-        """Those of which :meth:`find` picks one, by weight, permitted or not; raises likewise."""
         if route.endpoint is not None:
             return self._in_endpoint(route, route.endpoint)
         return {self._outside(route, model): 1.0}
+
+    def choose(self, route: Route) -> Choose:
+        """How one of several candidates is chosen."""
+        return self._choose.get((route.endpoint or "").lower(), "weighted")
+
+    def stand_ins(self, deployment: Deployment, route: Route) -> tuple[Deployment, ...]:
+        """Those that answer in its place, as far as they can and the caller may ask them."""
+        named = self._stand_ins.get(deployment)
+        if named is None:
+            return ()
+        return tuple(each for each in named if _has(each, route.operation) and route.permits(each))
 
     def _outside(self, route: Route, model: str | None) -> Deployment:
         name = route.deployment or route.header_deployment

@@ -1,4 +1,4 @@
-"""One call from its neutral request to its deltas: find, negotiate, wait, answer.
+"""One call from its neutral request to its deltas: route, wait, answer.
 
 Rules of this file:
 - What is returned has already said something: failures before the first delta that speaks
@@ -8,7 +8,8 @@ Rules of this file:
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Generic, TypeVar, cast
 
 import msgspec
@@ -27,10 +28,12 @@ from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmb
 from interlingua.types.models import ExtraParameters, ModelInfo
 
 from .changes import Changes
+from .choice import Choose
 from .deployments import Deployment
 from .directory import Directory, Route
 from .meter import CallMeter
 from .negotiate import Request, negotiate
+from .routing import Router
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
@@ -61,8 +64,13 @@ class Gateway:
         self,
         deployments: Sequence[Deployment],
         endpoints: Mapping[str, Mapping[str, float]] = {},
+        *,
+        choose: Mapping[str, Choose] = {},
+        chance: random.Random | None = None,
     ) -> None:
-        self.directory = Directory(deployments, endpoints)
+        """See :class:`Directory` and :class:`Router`."""
+        self.directory = Directory(deployments, endpoints, choose)
+        self._router = Router(self.directory, chance=chance)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -88,7 +96,10 @@ class Gateway:
 
     def info(self, route: Route, model: str | None, *, meter: CallMeter | None = None) -> ModelInfo:
         """Who would answer a call of this address and model."""
-        return self._find(route, model, meter).info
+        deployment = self._router.chain(route, model)[0]
+        if meter is not None:
+            meter.routed(deployment.name)
+        return deployment.info
 
     def check(self, request: Request, route: Route, policy: ExtraParameters | None) -> None:
         """Refuse what a call with this request would be refused for before it begins.
@@ -96,7 +107,15 @@ class Gateway:
         Raises:
             ApiError: nobody here answers it, or not as it is asked.
         """
-        negotiate(request, self.directory.find(route, request.model).capabilities, policy)
+        refusals = []
+        for deployment in self._router.chain(route, request.model):
+            try:
+                negotiate(request, deployment.capabilities, policy)
+            except ApiError as error:
+                refusals.append(error)
+            else:
+                return
+        raise refusals[0]
 
     def fetches_images(self, request: Request, route: Route) -> bool:
         """Whether all that may answer fetch images by their URLs themselves.
@@ -104,7 +123,7 @@ class Gateway:
         Raises:
             ApiError: nobody here answers it.
         """
-        may = self.directory.candidates(route, request.model)
+        may = self._router.everyone(route, request.model)
         return all(deployment.capabilities.fetches_images for deployment in may)
 
     async def chat(
@@ -116,9 +135,16 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Answer[ChatDelta]:
-        deployment, request, changes = self._settle(request, route, policy, meter)
-        backend = cast(ChatBackend, deployment.backend)
-        return await _begun(deployment, changes, backend.chat(request, call), call)
+        def attempt(
+            target: Deployment, fit: ChatRequest, changes: Changes
+        ) -> Awaitable[Answer[ChatDelta]]:
+            backend = cast(ChatBackend, target.backend)
+            return _begun(target, changes, backend.chat(fit, call), call)
+
+        chain = self._router.chain(route, request.model)
+        return await self._router.ask(
+            chain, request, policy, call=call, attempt=attempt, meter=meter
+        )
 
     async def complete(
         self,
@@ -129,9 +155,16 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Answer[CompletionDelta]:
-        deployment, request, changes = self._settle(request, route, policy, meter)
-        backend = cast(CompletionBackend, deployment.backend)
-        return await _begun(deployment, changes, backend.complete(request, call), call)
+        def attempt(
+            target: Deployment, fit: CompletionRequest, changes: Changes
+        ) -> Awaitable[Answer[CompletionDelta]]:
+            backend = cast(CompletionBackend, target.backend)
+            return _begun(target, changes, backend.complete(fit, call), call)
+
+        chain = self._router.chain(route, request.model)
+        return await self._router.ask(
+            chain, request, policy, call=call, attempt=attempt, meter=meter
+        )
 
     async def embed(
         self,
@@ -142,10 +175,15 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Vectors:
-        deployment, request, changes = self._settle(request, route, policy, meter)
-        backend = cast(EmbeddingsBackend, deployment.backend)
-        async with deployment.place(call), _in_time(call):
-            return Vectors(deployment, changes, await backend.embed(request, call))
+        async def attempt(target: Deployment, fit: EmbeddingsRequest, changes: Changes) -> Vectors:
+            backend = cast(EmbeddingsBackend, target.backend)
+            async with target.place(call), _in_time(call):
+                return Vectors(target, changes, await backend.embed(fit, call))
+
+        chain = self._router.chain(route, request.model)
+        return await self._router.ask(
+            chain, request, policy, call=call, attempt=attempt, meter=meter
+        )
 
     async def embed_images(
         self,
@@ -156,28 +194,17 @@ class Gateway:
         *,
         meter: CallMeter | None = None,
     ) -> Vectors:
-        deployment, request, changes = self._settle(request, route, policy, meter)
-        backend = cast(ImageEmbeddingsBackend, deployment.backend)
-        async with deployment.place(call), _in_time(call):
-            return Vectors(deployment, changes, await backend.embed_images(request, call))
+        async def attempt(
+            target: Deployment, fit: ImageEmbeddingsRequest, changes: Changes
+        ) -> Vectors:
+            backend = cast(ImageEmbeddingsBackend, target.backend)
+            async with target.place(call), _in_time(call):
+                return Vectors(target, changes, await backend.embed_images(fit, call))
 
-    def _find(self, route: Route, model: str | None, meter: CallMeter | None) -> Deployment:
-        deployment = self.directory.find(route, model)
-        if meter is not None:
-            meter.routed(deployment.name)
-        return deployment
-
-    def _settle(
-        self,
-        request: Request,
-        route: Route,
-        policy: ExtraParameters | None,
-        meter: CallMeter | None,
-    ) -> tuple[Deployment, Request, Changes]:
-        """Who answers, what of the request it can honour, and what was changed for that."""
-        deployment = self._find(route, request.model, meter)
-        request, changes = negotiate(request, deployment.capabilities, policy)
-        return deployment, request, changes
+        chain = self._router.chain(route, request.model)
+        return await self._router.ask(
+            chain, request, policy, call=call, attempt=attempt, meter=meter
+        )
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work)

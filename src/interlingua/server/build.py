@@ -22,6 +22,7 @@ from interlingua.backends.providers import http, registry
 from interlingua.backends.providers.entra import EntraIdentity, IdentityEndpoint
 from interlingua.backends.providers.families import families_of
 from interlingua.backends.providers.registry import ProviderModel
+from interlingua.backends.transport import CONNECT_TIMEOUT_S
 from interlingua.catalog.card import Card, StoredModel
 from interlingua.catalog.catalog import card_for_path, find, suggest
 from interlingua.catalog.store import Store
@@ -85,7 +86,9 @@ def build(
     kept = _kept(before, planned, config)
     deployments = [kept.get(each.config.name) or _build(each, config, launch) for each in planned]
     endpoints = {endpoint.name: endpoint.traffic for endpoint in config.endpoint}
-    return Built(planned=tuple(planned), config=config, gateway=Gateway(deployments, endpoints))
+    choose = {endpoint.name: endpoint.choose for endpoint in config.endpoint}
+    gateway = Gateway(deployments, endpoints, choose=choose)
+    return Built(planned=tuple(planned), config=config, gateway=gateway)
 
 
 def _kept(
@@ -172,6 +175,8 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         type=deployment.type or (families[-1].type if families else "chat-completion"),
         publisher=deployment.publisher or (families[-1].publisher if families else row.title),
         timeout_s=deployment.timeout_s or 120.0,
+        connect_timeout_s=deployment.connect_timeout_s or CONNECT_TIMEOUT_S,
+        first_byte_timeout_s=deployment.first_byte_timeout_s,
         concurrency=deployment.slots or 256,
         stated=deployment.capabilities,
     )
@@ -254,6 +259,7 @@ def _build(planned: Planned, config: Config, launch: Launch) -> Deployment:
         backend=planned.around(backend) if planned.around else backend,
         aliases=deployment.aliases,
         also_known_as=(planned.card.name, *planned.card.aliases),
+        fallback=deployment.fallback,
         limits=Limits(
             compute=deployment.compute,
             idle_s=deployment.idle_s,

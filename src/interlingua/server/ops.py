@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from interlingua.errors import NotFound
+from interlingua.gateway.circuit import CircuitState
 from interlingua.gateway.deployments import Deployment, State
 from interlingua.gateway.fates import PARAMETERS, Fate, fates
 from interlingua.telemetry import Observed
@@ -24,6 +25,10 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting_for: Annotated[
         dict[str, str],
         Meta(description="Managed deployments that can't answer yet, with their states."),
+    ] = {}
+    resting: Annotated[
+        dict[str, str],
+        Meta(description="Deployments that aren't asked for a while, and why; others go on."),
     ] = {}
 
 
@@ -88,6 +93,10 @@ def observe(deployments: Iterable[Deployment]) -> Iterator[Observed]:
             state=deployment.state,
             states=get_args(State),
             calls=deployment.calls_under_way,
+            circuit=deployment.circuit.state,
+            circuits=get_args(CircuitState),
+            retries=deployment.budget.spent,
+            fallbacks=deployment.fallbacks,
             memory_bytes=backend.process.rss_bytes() if isinstance(backend, _OwnProcess) else None,
         )
 
@@ -95,7 +104,7 @@ def observe(deployments: Iterable[Deployment]) -> Iterator[Observed]:
 LIVE = msgspec.json.encode(Health("live"))
 
 
-def readiness(deployments: Iterable[Deployment], *, draining: bool) -> tuple[int, bytes]:
+def readiness(deployments: Sequence[Deployment], *, draining: bool) -> tuple[int, bytes]:
     """Status and body of ``GET /health/ready``: 200 once every managed deployment is loaded."""
     if draining:
         return 503, msgspec.json.encode(Health("draining"))
@@ -104,9 +113,14 @@ def readiness(deployments: Iterable[Deployment], *, draining: bool) -> tuple[int
         for deployment in deployments
         if deployment.limits.compute == "managed" and deployment.state != "ready"
     }
+    resting: dict[str, str] = {
+        deployment.name: state
+        for deployment in deployments
+        if (state := deployment.circuit.state) != "closed"
+    }
     if waiting:
-        return 503, msgspec.json.encode(Health("waiting", waiting))
-    return 200, msgspec.json.encode(Health("ready"))
+        return 503, msgspec.json.encode(Health("waiting", waiting, resting))
+    return 200, msgspec.json.encode(Health("ready", resting=resting))
 
 
 def list_models(deployments: Iterable[Deployment], created: int) -> bytes:

@@ -65,7 +65,11 @@ class Upstream:
         self.concurrency = model.concurrency
         self._dialect = dialect(row.dialect)()
         self._credential = credential or Key(model.key, row.key_headers)
-        self._transport = transport or HttpTransport(model.base_url)
+        self._transport = transport or HttpTransport(
+            model.base_url,
+            connect_timeout_s=model.connect_timeout_s,
+            first_byte_timeout_s=model.first_byte_timeout_s,
+        )
         self._timeout_s = model.timeout_s
         self._pinned = model.model is not None
         self._streams = self.capabilities.streams is not False

@@ -15,6 +15,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from interlingua.backends.transport import CONNECT_TIMEOUT_S
 from interlingua.dialects.base import ClientDialect
 from interlingua.types.models import Capabilities, ModelType, Operation, merge
 
@@ -105,6 +106,9 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     publisher: str
     #: The longest silence.
     timeout_s: float = 120.0
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    #: How long the reply's head may take; ``None``: the longest silence.
+    first_byte_timeout_s: float | None = None
     concurrency: int = 256
     #: The config's statements, merged over the row's.
     stated: Capabilities = Capabilities()
