@@ -9,6 +9,7 @@ import platform
 import time
 
 from . import measure
+from .cancel import cancel
 from .sdk import sdk
 
 PARTS = {
@@ -17,6 +18,7 @@ PARTS = {
     "start": measure.start,
     "wheels": measure.wheels,
     "sdk": sdk,
+    "cancel": cancel,
 }
 
 
