@@ -11,6 +11,8 @@ from openai import OpenAI
 
 from interlingua.backends.providers.http import Upstream, create
 from interlingua.backends.providers.registry import ProviderModel, find
+from interlingua.gateway.circuit import Circuit
+from interlingua.server.app import App
 
 from ..support import scripted_upstream as wire
 from ..support.recorded import recorded
@@ -30,13 +32,16 @@ WEATHER = {
 class Both:
     """A server of both providers' models, and the upstream that plays them."""
 
-    def __init__(self, url: str, upstream: ScriptedUpstream) -> None:
+    def __init__(self, url: str, upstream: ScriptedUpstream, app: App) -> None:
         self.url, self.upstream = url, upstream
+        self._app = app
         self._client = httpx2.Client(base_url=url, headers={"api-key": KEY}, timeout=10)
 
     def ask(
         self, model: str, reply: Reply, body: dict[str, Any] | None = None, **headers: str
     ) -> httpx2.Response:
+        for each in self._app.gateway.deployments:  # earlier failures are other tests'
+            each.circuit = Circuit(each.name)
         self.upstream.on(PATHS[model], reply)
         content = {"messages": HELLO, **(body or {}), "model": model}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -78,8 +83,9 @@ def both() -> Iterator[Both]:
     with ScriptedUpstream() as upstream:
         backends = [provider(name, upstream.url) for name in PATHS]
         backends.append(provider("gemini", upstream.url, name="vectors", type="embedding"))
-        with served(app_of(*backends)) as url:
-            running = Both(url, upstream)
+        app = app_of(*backends)
+        with served(app) as url:
+            running = Both(url, upstream, app)
             yield running
             running.close()
         with start_blocking_portal() as portal:
