@@ -238,6 +238,8 @@ class RateLimited(CallerError):
 class QueueFull(RateLimited):
     """As many calls as may wait for the deployment do so already."""
 
+    remedy = "Try again later, or raise the deployment's `slots` or `max_waiting`."
+
 
 class InternalError(ApiError):
     """A defect of the server."""
@@ -268,6 +270,8 @@ class ModelNotReady(Unavailable):
 class Unreachable(Unavailable):
     """No connection could be made to what should answer."""
 
+    remedy = "Check that the provider runs and that its `base_url` is right."
+
 
 class UpstreamError(ApiError):
     """What should answer gave a reply that makes no sense, or broke off."""
@@ -281,6 +285,8 @@ class UpstreamError(ApiError):
 
 class ConnectionLost(UpstreamError):
     """The connection ended before a byte of the reply."""
+
+    remedy = "Try again; if it stays so, look at the provider's log."
 
 
 class DeadlineExceeded(ApiError):

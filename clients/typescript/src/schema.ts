@@ -901,6 +901,10 @@ export interface components {
             waiting_for?: {
                 [key: string]: string;
             };
+            /** @description Deployments that aren't asked for a while, and why; others go on. */
+            resting?: {
+                [key: string]: string;
+            };
         };
         /** @description OpenAI: the model object. */
         Model: {
@@ -1051,7 +1055,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description `too_many_requests`: A limit or a full queue; the same call can succeed later. */
+        /** @description `too_many_requests`: A limit or a full queue; the same call can succeed later. As many calls as may wait for the deployment do so already. */
         Error429: {
             headers: {
                 "x-request-id": components["headers"]["XRequestId"];
@@ -1082,7 +1086,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description `bad_gateway`: What should answer gave a reply that makes no sense, or broke off. */
+        /** @description `bad_gateway`: What should answer gave a reply that makes no sense, or broke off. The connection ended before a byte of the reply. */
         Error502: {
             headers: {
                 "x-request-id": components["headers"]["XRequestId"];
@@ -1097,7 +1101,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description `service_unavailable`: What should answer can't now; a later call may succeed. `model_not_ready`: The model is not loaded, can't be loaded, or its engine keeps failing. */
+        /** @description `service_unavailable`: What should answer can't now; a later call may succeed. No connection could be made to what should answer. `model_not_ready`: The model is not loaded, can't be loaded, or its engine keeps failing. */
         Error503: {
             headers: {
                 "x-request-id": components["headers"]["XRequestId"];
@@ -1236,7 +1240,7 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description `too_many_requests`: A limit or a full queue; the same call can succeed later. */
+        /** @description `too_many_requests`: A limit or a full queue; the same call can succeed later. As many calls as may wait for the deployment do so already. */
         OpenAIError429: {
             headers: {
                 "x-request-id": components["headers"]["XRequestId"];
@@ -1267,7 +1271,7 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description `bad_gateway`: What should answer gave a reply that makes no sense, or broke off. */
+        /** @description `bad_gateway`: What should answer gave a reply that makes no sense, or broke off. The connection ended before a byte of the reply. */
         OpenAIError502: {
             headers: {
                 "x-request-id": components["headers"]["XRequestId"];
@@ -1282,7 +1286,7 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description `service_unavailable`: What should answer can't now; a later call may succeed. `model_not_ready`: The model is not loaded, can't be loaded, or its engine keeps failing. */
+        /** @description `service_unavailable`: What should answer can't now; a later call may succeed. No connection could be made to what should answer. `model_not_ready`: The model is not loaded, can't be loaded, or its engine keeps failing. */
         OpenAIError503: {
             headers: {
                 "x-request-id": components["headers"]["XRequestId"];

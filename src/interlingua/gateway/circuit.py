@@ -85,7 +85,7 @@ class Circuit:
 
     def failed(self, error: ApiError, *, trial: bool) -> None:
         """A call ended in an error before its answer had begun."""
-        if isinstance(error, QueueFull):
+        if isinstance(error, QueueFull) or error.staged:
             self.undecided(trial=trial)
         elif isinstance(error, RateLimited):
             self.answered(trial=trial)

@@ -26,7 +26,7 @@ _Config = TypeVar("_Config", DeploymentConfig, EndpointConfig)
 _Plans = tuple[tuple[Planned, ...], Config]
 
 #: What of a deployment's config decides who is asked when.
-_ROUTING = ("aliases",)
+_ROUTING = ("aliases", "fallback")
 
 
 class Recorded:
