@@ -186,6 +186,7 @@ ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "extras": lambda m: {"model_extras": {"n": 2, "safe_mode": True}},
     "no extras": lambda m: {"model_extras": {}},
     "headers": lambda m: {"headers": {"azureml-model-deployment": "d"}, "params": {"a": "b c"}},
+    "a header that is None": lambda m: {"headers": {"azureml-model-deployment": None, "a": "b"}},
     "content type": lambda m: {"content_type": "application/merge-patch+json"},
 }
 

@@ -1,11 +1,16 @@
 """Whose certificates the client trusts."""
 
 import ssl
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from interlingua import Client
 from interlingua.errors import ConfigError
+from interlingua.exceptions import ServiceRequestError
 from interlingua.sdk.trust import context_for, distrusts
 from interlingua.server.dev_certificate import kept
 
@@ -58,3 +63,52 @@ def test_a_failed_handshake_is_told_from_other_failures() -> None:
     assert distrusts(outer)
     assert not distrusts(ConnectionError())
     assert not distrusts(None)
+
+
+class _Info(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"model_name": "phi"}'
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def endpoint(made: Path) -> Iterator[str]:
+    """A server on this machine with a certificate that nobody else knows."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Info)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.with_name("server.pem"), made.with_name("server-key.pem"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(endpoint: str) -> None:
+    refused = pytest.raises(ServiceRequestError, match="CERTIFICATE_VERIFY_FAILED")
+    with Client(endpoint, retry_total=0) as client, refused:
+        client.info()
+
+
+def test_the_file_of_the_environment_counts_for_this_machine_too(
+    endpoint: str, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    with Client(endpoint) as client:
+        assert client.info().model_name == "phi"
+
+
+@pytest.mark.parametrize("kind", [str, ssl.SSLContext, bool])
+def test_whom_to_trust_can_be_said(endpoint: str, made: Path, kind: type) -> None:
+    context = ssl.create_default_context(cafile=made)
+    said = {str: str(made), ssl.SSLContext: context, bool: False}[kind]
+    with Client(endpoint, connection_verify=said) as client:
+        assert client.info().model_name == "phi"

@@ -10,7 +10,10 @@ Rules of this file:
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 Hook = Callable[[Any], Any]
 
@@ -53,7 +56,7 @@ class Clock:
 class CallSettings(TypedDict, total=False):
     """What one call can be told."""
 
-    headers: Mapping[str, str] | None
+    headers: Mapping[str, str | None] | None
     params: Mapping[str, str] | None
     content_type: str
     error_map: Mapping[int, type[Exception]] | None
@@ -83,7 +86,7 @@ class ClientSettings(CallSettings, total=False):
     api_version: str
     credential_scopes: Sequence[str]
     user_agent_overwrite: bool
-    connection_verify: bool | str
+    connection_verify: "bool | str | SSLContext"
     connection_cert: str | tuple[str, str] | None
     proxies: Mapping[str, str] | None
     use_env_settings: bool
@@ -120,7 +123,7 @@ class Settings(NamedTuple):
     retry_on_status_codes: Sequence[int] = ()
     api_version: str = "2024-05-01-preview"
     credential_scopes: Sequence[str] = ("https://ml.azure.com/.default",)
-    connection_verify: bool | str = True
+    connection_verify: "bool | str | SSLContext" = True
     connection_cert: str | tuple[str, str] | None = None
     proxies: Mapping[str, str] = {}
     use_env_settings: bool = True
@@ -129,6 +132,7 @@ class Settings(NamedTuple):
 
     def told(self, what: str, **given: Unpack[ClientSettings]) -> "Settings":
         """With what is given; headers and query parameters are added to those there are.
+        A header that is ``None`` says nothing.
 
         Raises:
             TypeError: a keyword that ``what`` doesn't take.
@@ -137,12 +141,12 @@ class Settings(NamedTuple):
         for name in known.keys() - _NAMES:
             raise TypeError(f"{what} got an unexpected keyword argument {name!r}")
         if "headers" in known:
-            more = given.get("headers") or {}
-            known["headers"] = {**self.headers, **{k.lower(): str(v) for k, v in more.items()}}
+            more = {k.lower(): v for k, v in (given.get("headers") or {}).items()}
+            said = {k: str(v) for k, v in more.items() if v is not None}
+            known["headers"] = {**self.headers, **said}
         if "params" in known:
             known["params"] = {**self.params, **(given.get("params") or {})}
-        said = {name: value for name, value in known.items() if value is not None}
-        return self._replace(**said)
+        return self._replace(**{name: value for name, value in known.items() if value is not None})
 
 
 _NAMES = frozenset(Settings._fields)

@@ -5,6 +5,7 @@ Rules of this file:
 - httpx2 is imported with the first call, so that importing the SDK and making a client is light.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from inspect import isawaitable
@@ -142,12 +143,15 @@ def _options(settings: Settings, origin: str) -> dict[str, Any]:
     }
 
 
-def _verify(settings: Settings) -> Any:
+def _verify(settings: Settings) -> ssl.SSLContext:
     """How a server's certificate is checked, and which one is shown to it."""
     told, shown = settings.connection_verify, settings.connection_cert
-    if isinstance(told, bool) and shown is None:
-        return told
-    context = httpx2.create_ssl_context(verify=told is not False)
+    if isinstance(told, bool | str):
+        # Not httpx2's own choice: SSL_CERT_FILE counts for this machine too.
+        trust_env = settings.use_env_settings
+        context = httpx2.create_ssl_context(verify=told is not False, trust_env=trust_env)
+    else:
+        context = told
     if isinstance(told, str):
         context.load_verify_locations(cafile=told)
     if shown is not None:
