@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import json
 import sys
 import tempfile
 import time
@@ -16,8 +17,9 @@ from tests.support.issuer import TENANT, Issuer, rsa_key
 
 from . import environments, page, programs
 from .outcomes import Outcome, line, summary
+from .porting import port
 from .samples import SAMPLES
-from .serving import CONFIG, ISSUER, SERVER, Server, complaints, scripted, serving
+from .serving import CONFIG, ECHO, ISSUER, SERVER, Server, complaints, scripted, serving
 from .upstream import upstream
 
 HERE = Path(__file__).parent
@@ -33,15 +35,19 @@ class Stand:
         self._servers: dict[str, Server] = {}
 
     def server(self, kind: str = "service") -> Server:
-        """The server of this kind, one of ``serving.SERVER``."""
+        """The server of this kind: ``echo``, or one of ``serving.SERVER``."""
         if kind not in self._servers:
-            behind = scripted(self._stack.enter_context(upstream()))
-            config = CONFIG.format(server=SERVER[kind], scripted=behind)
-            if kind == "tls":
-                config += ISSUER.format(tenant=TENANT, authority=self.issuer.url)
+            config = ECHO if kind == "echo" else self._config(kind)
             started = serving(self.folder / kind, config, tls=kind == "tls")
             self._servers[kind] = self._stack.enter_context(started)
         return self._servers[kind]
+
+    def _config(self, kind: str) -> str:
+        behind = scripted(self._stack.enter_context(upstream()))
+        config = CONFIG.format(server=SERVER[kind], scripted=behind)
+        if kind == "tls":
+            config += ISSUER.format(tenant=TENANT, authority=self.issuer.url)
+        return config
 
     @cached_property
     def issuer(self) -> Issuer:
@@ -55,13 +61,19 @@ class Stand:
         return [text for text in found if text]
 
 
-def samples(stand: Stand, only: str) -> Iterator[Outcome]:
-    interpreter = environments.python("azure")
-    folder = environments.samples()
-    yield from programs.run_samples(interpreter, stand.server(), folder, wanted=only)
-    if any(only in sample.name for sample in SAMPLES if sample.needs == "entra"):
-        server, url = stand.server("tls"), stand.issuer.url
-        yield from programs.run_entra_samples(interpreter, server, url, folder, wanted=only)
+def _samples(package: str, environment: str, *, ported: bool = False) -> Run:
+    def run(stand: Stand, only: str) -> Iterator[Outcome]:
+        interpreter = environments.python(environment)
+        folder = environments.samples()
+        if ported:
+            folder = port(folder, environments.HOME / "ported-samples")
+        samples = programs.Samples(package, interpreter, folder)
+        yield from programs.run_samples(samples, stand.server(), wanted=only)
+        if any(only in sample.name for sample in SAMPLES if sample.needs == "entra"):
+            server, url = stand.server("tls"), stand.issuer.url
+            yield from programs.run_entra_samples(samples, server, url, wanted=only)
+
+    return run
 
 
 def _python(environment: str, package: str, program: str, kind: str = "service") -> Run:
@@ -90,9 +102,33 @@ def _node(package: str, program: str) -> Run:
     return run
 
 
+def _typescript(stand: Stand, only: str) -> Iterator[Outcome]:
+    folder = environments.typescript()
+    version = json.loads((folder / "package.json").read_text("utf-8"))["version"]
+    server = stand.server("echo")
+    given = {
+        "INTERLINGUA_ENDPOINT": server.url,
+        "INTERLINGUA_KEY": server.key,
+        "DOCUMENT": str(environments.ROOT / "src/interlingua/server/openapi.json"),
+        "URL": server.url,
+        "KEY": server.key,
+        "ONLY": only,
+    }
+    yield from programs.run_program(
+        "interlingua (TypeScript)",
+        version,
+        ["node", "typescript.mjs"],
+        given,
+        folder,
+        answered_by="echo",
+    )
+
+
 PARTS: dict[str, Run] = {
-    "samples": samples,
+    "samples": _samples("azure-ai-inference", "azure"),
+    "our-sdk": _samples("interlingua", "interlingua", ported=True),
     "azure-rest": _node("@azure-rest/ai-inference", "azure_rest.mjs"),
+    "typescript": _typescript,
     "openai-python": _python("azure", "openai", "openai_python.py"),
     "openai-node": _node("openai", "openai.mjs"),
     "langchain": _python("langchain", "langchain-azure-ai", "langchain_azure.py"),

@@ -12,12 +12,15 @@ import tarfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HOME = HERE.parent / ".clients"
+ROOT = HERE.parent
+HOME = ROOT / ".clients"
 
 #: The official package's source distribution, whose samples are run as they are.
 SDIST = "azure_ai_inference-1.0.0b9"
 SDIST_SHA256 = "1feb496bd84b01ee2691befc04358fa25d7c344d8288e99364438859ad7cd5a4"
 
+#: To install one environment, on a machine that has other things to do.
+_INSTALL_S = 3600
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
@@ -28,15 +31,19 @@ class SetupFailed(Exception):
 def python(name: str) -> Path:
     """The interpreter of the environment with ``requirements/{name}.txt``, made if need be."""
     requirements = HERE / "requirements" / f"{name}.txt"
+    made_of = requirements.read_bytes()
+    if b"--editable" in made_of:
+        made_of += (ROOT / "pyproject.toml").read_bytes()
     folder = HOME / name
     interpreter = folder / "bin" / "python"
-    if _is_current(folder, requirements.read_bytes()):
+    if _is_current(folder, made_of):
         return interpreter
     _tell(name)
     shutil.rmtree(folder, ignore_errors=True)
     _run(sys.executable, "-m", "venv", str(folder))
-    _run(str(interpreter), *_PIP, "install", "--quiet", "--requirement", str(requirements))
-    _mark(folder, requirements.read_bytes())
+    install = (*_PIP, "install", "--quiet", "--requirement", str(requirements))
+    _run(str(interpreter), *install, cwd=ROOT)
+    _mark(folder, made_of)
     return interpreter
 
 
@@ -56,6 +63,29 @@ def node() -> Path:
         _mark(folder, lock)
     for program in (HERE / "node").glob("*.mjs"):
         shutil.copy(program, folder / program.name)
+    return folder
+
+
+def typescript() -> Path:
+    """A copy of the TypeScript client with what it is built by, installed if need be."""
+    if shutil.which("npm") is None:
+        raise SetupFailed("Node isn't installed")
+    package, folder = HERE / "typescript", HOME / "typescript"
+    made_of = (package / "package.json").read_bytes()
+    if not _is_current(folder, made_of):
+        _tell("typescript")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        shutil.copy(package / "package.json", folder)
+        options = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
+        _run("npm", "install", *options, "--loglevel=error", cwd=folder)
+        _mark(folder, made_of)
+    for name in ("src", "test", "dist"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    kept = shutil.ignore_patterns("node_modules", "dist")
+    shutil.copytree(package, folder, ignore=kept, dirs_exist_ok=True)
+    for program in ("cases.mjs", "typescript.mjs"):
+        shutil.copy(HERE / "node" / program, folder)
     return folder
 
 
@@ -102,7 +132,13 @@ def _tell(what: str) -> None:
 
 
 def _run(*command: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    called = " ".join(command[:6])
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, text=True, timeout=_INSTALL_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SetupFailed(f"{called} …: no end within {_INSTALL_S} s") from error
     if done.returncode:
-        raise SetupFailed(f"{' '.join(command[:6])} …: {(done.stderr or done.stdout)[-2000:]}")
+        raise SetupFailed(f"{called} …: {(done.stderr or done.stdout)[-2000:]}")
     return done.stdout

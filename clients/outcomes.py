@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 State = Literal["ok", "failed", "not run here"]
-Answerer = Literal["packaged models", "scripted upstream", ""]
+Answerer = Literal["packaged models", "scripted upstream", "echo"]
 
 #: The columns of the page's table: what a case is about.
 OPERATIONS = {
@@ -25,6 +25,7 @@ OPERATIONS = {
     "errors": "errors",
     "tracing": "tracing",
     "entra": "Entra ID",
+    "types": "types",
 }
 
 
@@ -46,7 +47,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def line(outcome: Outcome) -> str:
     """One row of the run's table, for a terminal."""
     name = f"{outcome.client} {outcome.version}"
-    scripted = " (scripted upstream)" if outcome.answered_by == "scripted upstream" else ""
+    scripted = f" ({outcome.answered_by})" if outcome.answered_by != "packaged models" else ""
     why = f": {outcome.why}" if outcome.why else ""
     took = f"{outcome.seconds:6.1f} s" if outcome.state != "not run here" else " " * 8
     return f"{name:<42} {outcome.case:<58} {took}  {outcome.state}{scripted}{why}"

@@ -11,14 +11,32 @@ from tests.support.issuer import IDENTITY_HEADER
 
 from . import data_files, environments
 from .ingestion import ingestion
-from .outcomes import Outcome
+from .outcomes import Answerer, Outcome
 from .samples import SAMPLES, Sample
 from .serving import Server
 
-#: Long, for a machine that has other things to do.
-_TIMEOUT_S = 600
+#: Of one sample, and of a program with all its cases: long, for a machine that has other
+#: things to do.
+_SAMPLE_S = 600
+_PROGRAM_S = 1800
 #: What is given to a client's process of our own environment.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+class Samples(msgspec.Struct, frozen=True):
+    """The samples of the official package, and the package that they are run with."""
+
+    package: str
+    interpreter: Path
+    folder: Path
+
+    @property
+    def client(self) -> str:
+        return f"{self.package} (samples)"
+
+    @property
+    def version(self) -> str:
+        return environments.version(self.interpreter, self.package)
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -38,7 +56,13 @@ def bare_environment(**more: str) -> dict[str, str]:
 
 
 def run_program(
-    client: str, version: str, command: list[str], given: Mapping[str, str], cwd: Path
+    client: str,
+    version: str,
+    command: list[str],
+    given: Mapping[str, str],
+    cwd: Path,
+    *,
+    answered_by: Answerer = "packaged models",
 ) -> Iterator[Outcome]:
     """The cases of a program that prints one line of JSON for each."""
     began = time.monotonic()
@@ -49,11 +73,11 @@ def run_program(
             env=bare_environment(**given),
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=_PROGRAM_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        yield _broken(client, version, "", f"no end within {_TIMEOUT_S} s", began)
+        yield _broken(client, version, "", f"no end within {_PROGRAM_S} s", began)
         return
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"operation"')]
     for line in lines:
@@ -65,6 +89,7 @@ def run_program(
             case=said.case,
             state="ok" if said.ok else "failed",
             why=said.why,
+            answered_by=answered_by,
             seconds=said.seconds,
         )
     if done.returncode or not (lines or given["ONLY"]):
@@ -72,52 +97,60 @@ def run_program(
         yield _broken(client, version, "", why, began)
 
 
-def run_samples(
-    interpreter: Path, server: Server, folder: Path, *, wanted: str
-) -> Iterator[Outcome]:
+def run_samples(samples: Samples, server: Server, *, wanted: str) -> Iterator[Outcome]:
     """Every sample of the official package whose name has ``wanted`` in it."""
-    version = environments.version(interpreter, "azure-ai-inference")
+    version, folder = samples.version, samples.folder
     data_files.write(folder)
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("sample_*.py")}
     for name in sorted(there - {sample.file for sample in SAMPLES}):
-        yield _outcome(name, version, Sample(name, "chat", lambda _: None), why="no check for it")
+        unchecked = Sample(name, "chat", lambda _: None)
+        ran = _Ran("no check for it", 0.0)
+        yield _outcome(samples.client, version, name, unchecked, ran)
     for sample in SAMPLES:
         if wanted in sample.name and sample.needs != "entra":
-            given = _where(sample, server)
-            yield _run_sample(interpreter, version, sample, given, folder)
+            ran = _run_sample(samples, sample, _where(sample, server))
+            yield _outcome(samples.client, version, sample.file, sample, ran)
 
 
 def run_entra_samples(
-    interpreter: Path, server: Server, issuer: str, folder: Path, *, wanted: str
+    samples: Samples, server: Server, issuer: str, *, wanted: str
 ) -> Iterator[Outcome]:
     """The samples with tokens, which azure-identity gets from a managed-identity endpoint."""
-    version = environments.version(interpreter, "azure-ai-inference")
+    authority = str(server.ca)
     given = {
         "IDENTITY_ENDPOINT": f"{issuer}/msi/token",
         "IDENTITY_HEADER": IDENTITY_HEADER,
-        "REQUESTS_CA_BUNDLE": str(server.ca),
+        # The first is what azure-core reads, the second what OpenSSL does.
+        "REQUESTS_CA_BUNDLE": authority,
+        "SSL_CERT_FILE": authority,
         "AZURE_AI_CHAT_ENDPOINT": f"{server.url}/models",
         "AZURE_AI_CHAT_DEPLOYMENT_NAME": "smollm2",
         "AZURE_AI_CHAT_MODEL_DEPLOYMENT_NAME": "smollm2",
     }
     for sample in SAMPLES:
         if wanted in sample.name and sample.needs == "entra":
-            yield _run_sample(interpreter, version, sample, given, folder)
+            ran = _run_sample(samples, sample, given)
+            yield _outcome(samples.client, samples.version, sample.file, sample, ran)
 
 
-def _run_sample(
-    interpreter: Path, version: str, sample: Sample, given: Mapping[str, str], folder: Path
-) -> Outcome:
+class _Ran(msgspec.Struct, frozen=True):
+    """How one sample ended: ``why`` it failed, or nothing."""
+
+    why: str
+    seconds: float
+
+
+def _run_sample(samples: Samples, sample: Sample, given: Mapping[str, str]) -> _Ran:
     began = time.monotonic()
     with ingestion() as monitor:
         try:
             done = subprocess.run(
-                [str(interpreter), str(folder / sample.file)],
-                cwd=folder,
+                [str(samples.interpreter), str(samples.folder / sample.file)],
+                cwd=samples.folder,
                 env=bare_environment(**monitor.environment, **given),
                 capture_output=True,
                 text=True,
-                timeout=_TIMEOUT_S,
+                timeout=_SAMPLE_S,
                 check=False,
             )
             assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-1500:]}"
@@ -127,12 +160,12 @@ def _run_sample(
                 assert "get_temperature" in named, f"these spans arrived: {sorted(named)}"
                 assert named["get_temperature"]["properties"]["requested_city"] == "Seattle"
         except subprocess.TimeoutExpired:
-            why = f"no end within {_TIMEOUT_S} s"
+            why = f"no end within {_SAMPLE_S} s"
         except (AssertionError, ValueError, KeyError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
         else:
             why = ""
-    return _outcome(sample.file, version, sample, why=why, seconds=time.monotonic() - began)
+    return _Ran(why, time.monotonic() - began)
 
 
 def _where(sample: Sample, server: Server) -> dict[str, str]:
@@ -154,16 +187,16 @@ def _where(sample: Sample, server: Server) -> dict[str, str]:
     }
 
 
-def _outcome(case: str, version: str, sample: Sample, *, why: str, seconds: float = 0.0) -> Outcome:
+def _outcome(client: str, version: str, case: str, sample: Sample, ran: _Ran) -> Outcome:
     return Outcome(
-        client="azure-ai-inference (samples)",
+        client=client,
         version=version,
         operation=sample.operation,
         case=case,
-        state="failed" if why else "ok",
-        why=why,
+        state="failed" if ran.why else "ok",
+        why=ran.why,
         answered_by="scripted upstream" if sample.needs == "scripted" else "packaged models",
-        seconds=seconds,
+        seconds=ran.seconds,
     )
 
 

@@ -52,6 +52,18 @@ model = "efficientnet-lite0"
 {scripted}"""
 
 
+#: For a client whose own tests want a model that repeats what it is told.
+ECHO = """
+[server]
+port = 0
+keys = ["${CLIENTS_KEY}"]
+
+[[deployment]]
+name = "echo"
+model = "echo"
+"""
+
+
 class Server(msgspec.Struct, frozen=True):
     """A running server: ``url`` without a trailing slash, and the key that opens it."""
 
