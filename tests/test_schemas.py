@@ -1,12 +1,13 @@
 """Schemas of types, and answers read back as values of them."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 import msgspec
 import pydantic
 import pytest
 
+from interlingua.models import JsonSchemaFormat
 from interlingua.schemas import AnswerError, format_of, json_schema_of, parse
 
 
@@ -168,3 +169,34 @@ def test_an_answer_is_read_back(kind: type, text: str | bytes, value: object) ->
 def test_an_answer_of_another_type_is_refused(kind: type, text: str) -> None:
     with pytest.raises(AnswerError, match=f"the answer is no {kind.__name__}: "):
         parse(kind, text)
+
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T]):
+    items: list[T]
+
+
+@pytest.mark.parametrize("kind", [Trip, Step, Pet, Event, Page[Place]])
+def test_a_type_can_stand_for_the_format_of_an_answer(kind: Any) -> None:
+    made = JsonSchemaFormat(kind)
+    assert made.as_dict() == format_of(kind)
+    assert made == JsonSchemaFormat(**format_of(kind))
+    assert made.strict is True
+    assert JsonSchemaFormat(kind, name="n", description="d", strict=False).as_dict() == format_of(
+        kind, name="n", description="d", strict=False
+    )
+    assert JsonSchemaFormat(kind, name=None, strict=None) == made
+
+
+def test_a_format_takes_what_microsofts_takes_and_types_that_have_a_schema() -> None:
+    written = {"name": "n", "schema": {"type": "object"}, "strict": True}
+    assert JsonSchemaFormat(written) == JsonSchemaFormat(**written) == written
+    for wrong in (int, list[int], type(iter(()))):
+        with pytest.raises(TypeError):
+            JsonSchemaFormat(wrong)
+    with pytest.raises(TypeError, match="schema"):
+        JsonSchemaFormat(Place, schema={})  # type: ignore[call-overload]  # a type has its own
+    with pytest.raises(TypeError):
+        JsonSchemaFormat(Place, Trip)  # type: ignore[call-overload]  # one is enough

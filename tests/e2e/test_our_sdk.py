@@ -1,11 +1,16 @@
 """The same program with Microsoft's package and with ours, against a real server."""
 
 import importlib
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import azure.core.exceptions
 import pytest
 from azure.core.credentials import AzureKeyCredential
+
+from interlingua import Client
+from interlingua.models import JsonSchemaFormat
+from interlingua.schemas import parse
 
 from .conftest import Server
 from .pictures import data_url, picture
@@ -87,6 +92,22 @@ def failures(package: Sdk, server: Server) -> Any:
 def test_a_program_sees_the_same_with_both(server: Server, program: Any) -> None:
     theirs, ours = (list(program(package, server)) for package in SDKS)
     assert ours == theirs
+
+
+@dataclass
+class Fruit:
+    """A fruit."""
+
+    name: str
+    colour: Literal["red", "green"]
+
+
+def test_a_type_binds_the_answer_and_reads_it_back(server: Server) -> None:
+    with Client(server.url, server.key) as client:
+        asked = JsonSchemaFormat(Fruit)
+        answer = client.chat("Name a fruit.", response_format=asked, model="smollm2", seed=7)
+    fruit = parse(Fruit, answer.choices[0].message.content)
+    assert fruit.colour in {"red", "green"}
 
 
 @pytest.mark.anyio

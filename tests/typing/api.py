@@ -1,6 +1,6 @@
 """What a type checker makes of the SDK: checked by mypy --strict, never run."""
 
-from typing import assert_type
+from typing import TypedDict, assert_type
 
 from interlingua import (
     AsyncClient,
@@ -35,6 +35,12 @@ from interlingua.models import (
 
 call = ChatCompletionsToolCall(id="1", function=FunctionCall(name="f", arguments="{}"))
 tool = ChatCompletionsToolDefinition(function=FunctionDefinition(name="f"))
+
+
+class Answer(TypedDict):
+    text: str
+
+
 MESSAGES = [
     SystemMessage("s"),
     UserMessage([TextContentItem(text="t"), ImageContentItem(image_url=ImageUrl(url="u"))]),
@@ -57,6 +63,8 @@ def chats() -> None:
         assert_type(update, StreamingChatCompletionsUpdate)
         assert_type(update.choices[0].delta.content, str | None)
     schema = JsonSchemaFormat(name="n", schema={"type": "object"})
+    client.complete(messages=MESSAGES, response_format=JsonSchemaFormat(Answer, strict=False))
+    JsonSchemaFormat(name="n")  # type: ignore[call-overload]  # no schema
     client.complete(messages=[{"role": "user", "content": "x"}], response_format=schema)
     client.complete(messages=MESSAGES, warmth=1)  # type: ignore[call-overload]  # no such name
     ImageUrl(uri="u")  # type: ignore[call-arg]  # no such name

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, get_origin, overload
 
 from .enums import AudioContentFormat, ImageDetailLevel
 from .mapped import Mapped, known, many, member, one
@@ -150,13 +150,53 @@ class ChatCompletionsNamedToolChoice(Mapped):
 
 
 class JsonSchemaFormat(Mapped):
-    """The JSON schema that an answer is to follow."""
+    """The JSON schema that an answer is to follow: written out, or that of a type.
+
+    A type is a msgspec Struct, a dataclass, a TypedDict or a model of pydantic 2. Its schema is
+    a strict one unless ``strict=False``, named and described as the type is unless that is said;
+    ``interlingua.schemas.parse`` reads the answer back.
+    """
 
     __slots__ = ()
     name: str = member()
     schema: dict[str, Any] = member()
     description: str | None = member(default=None)
     strict: bool | None = member(default=None)
+
+    @overload
+    def __init__(
+        self,
+        *,
+        name: str,
+        schema: dict[str, Any],
+        description: str | None = None,
+        strict: bool | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        kind: type,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        strict: bool | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(self, mapping: Mapping[str, Any], /) -> None: ...
+    def __init__(self, *args: Any, **members: Any) -> None:
+        """Keep the members, or make those of a type.
+
+        Raises:
+            TypeError: the type has no schema, or it isn't that of an object.
+        """
+        if len(args) == 1 and (isinstance(args[0], type) or get_origin(args[0])):
+            from interlingua.schemas import format_of  # noqa: PLC0415 - it needs msgspec
+
+            said = {name: value for name, value in members.items() if value is not None}
+            super().__init__(**format_of(args[0], **said))
+        else:
+            super().__init__(*args, **members)
 
 
 Content = str | Sequence[ContentItem | Mapping[str, Any]]
