@@ -311,6 +311,8 @@ async def test_the_models_are_listed_as_openai_and_github_do(client: httpx2.Asyn
     assert [model["id"] for model in listed["data"]] == ["echo", "failing", "defective"]
     shown = (await client.get("/openai/v1/models/interlingua/Echo")).json()
     assert shown == listed["data"][0]
+    assert (await client.get("/openai/models?api-version=2024-10-21")).json() == listed
+    assert (await client.get("/openai/models/echo?api-version=2024-10-21")).json() == shown
     assert shown["object"] == "model"
     catalog = (await client.get("/catalog/models")).json()
     assert catalog[0]["id"] == "interlingua/echo"

@@ -92,6 +92,9 @@ _OTHERS: tuple[tuple[str, Row], ...] = (
     ("/v1/models/{model}", Row(resource="model", dialect="openai")),
     ("/openai/v1/models", Row(resource="models", dialect="openai", openai=True)),
     ("/openai/v1/models/{model}", Row(resource="model", dialect="openai", openai=True)),
+    # Azure OpenAI lists its models here, whatever the deployment.
+    ("/openai/models", Row(resource="models", dialect="openai", openai=True)),
+    ("/openai/models/{model}", Row(resource="model", dialect="openai", openai=True)),
     ("/catalog/models", Row(resource="catalog")),
     ("/metrics", Row(resource="metrics")),
     ("/docs", Row(resource="docs", documentation=True)),
