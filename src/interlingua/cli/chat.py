@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from msgspec import UNSET
 
 from interlingua.errors import ApiError, ContextLengthExceeded
-from interlingua.types.chat import ChatRequest, JsonSchemaFormat
+from interlingua.models import JsonSchemaFormat
 
 from .connection import Connection, connects
 from .conversation import Answer, Conversation
 from .screen import Screen, note
 
 if TYPE_CHECKING:
-    from interlingua.sdk.client import Client
+    from interlingua.sdk.arguments import ChatCall
+    from interlingua.sdk.one_client import Client
 
 COMMANDS = """/system TEXT  set the system message (alone: show it)
 /reset        forget the conversation
@@ -77,22 +77,22 @@ def chat(
 
     With PROMPT, or a text piped in, one answer is printed; without, a conversation begins.
     """
-    template = ChatRequest(
-        messages=(),
-        temperature=temperature,
-        max_tokens=UNSET if max_tokens is None else max_tokens,
-        seed=seed,
-        stop=stop,
-        response_format=_format(schema) if schema else None,
-    )
-    conversation = Conversation(template, system)
+    parameters: ChatCall = {
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "stop": list(stop) or None,
+        "response_format": _format(schema) if schema else None,
+    }
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
     with _place(connection, local) as place, place.open() as client:
+        parameters["model"] = place.model
+        talk = Talk(place, client, Conversation(system), parameters, as_json=as_json)
         if prompt is None:
-            _converse(client, conversation, as_json=as_json)
+            _converse(talk)
         else:
-            _say(client, conversation, _utf8(prompt), Answer(), as_json=as_json)
+            talk.say(_utf8(prompt), Answer())
 
 
 def _place(connection: Connection, local: str | None) -> AbstractContextManager[Connection]:
@@ -105,7 +105,43 @@ def _place(connection: Connection, local: str | None) -> AbstractContextManager[
     return local_server(local, connection)
 
 
-def _converse(client: "Client", conversation: Conversation, *, as_json: bool) -> None:
+class Talk:
+    """A conversation with an endpoint, shown as it goes."""
+
+    def __init__(
+        self,
+        place: Connection,
+        client: "Client",
+        conversation: Conversation,
+        parameters: "ChatCall",
+        *,
+        as_json: bool,
+    ) -> None:
+        self.conversation = conversation
+        self._place = place
+        self._client = client
+        self._parameters = parameters
+        self._as_json = as_json
+
+    def say(self, prompt: str, answer: Answer) -> None:
+        """Ask, and show what is answered.
+
+        Raises:
+            ApiError: the call failed.
+        """
+        with self._place.told():
+            messages = self.conversation.messages(prompt)
+            updates = self._client.stream_chat(messages, **self._parameters)
+            if self._as_json:
+                answer.hear(updates)
+                click.echo(answer.json())
+                return
+            screen = Screen()
+            answer.hear(updates, screen.show)
+            screen.end(answer)
+
+
+def _converse(talk: Talk) -> None:
     _edit_lines()
     note("/help lists the commands; Ctrl-D leaves")
     while True:
@@ -118,17 +154,17 @@ def _converse(client: "Client", conversation: Conversation, *, as_json: bool) ->
             click.echo(err=True)
             return
         if _is_command(line):
-            if not _obey(line, conversation):
+            if not _obey(line, talk.conversation):
                 return
         elif line:
-            _turn(client, conversation, line, as_json=as_json)
+            _turn(talk, line)
 
 
-def _turn(client: "Client", conversation: Conversation, prompt: str, *, as_json: bool) -> None:
+def _turn(talk: Talk, prompt: str) -> None:
     """One question of a conversation: its failure is told and the conversation goes on."""
     answer = Answer()
     try:
-        _say(client, conversation, _utf8(prompt), answer, as_json=as_json)
+        talk.say(_utf8(prompt), answer)
     except KeyboardInterrupt:
         click.echo()
         note("stopped")
@@ -138,20 +174,7 @@ def _turn(client: "Client", conversation: Conversation, prompt: str, *, as_json:
             note("/reset begins a new conversation")
         return
     if answer.text:
-        conversation.heard(prompt, answer.text)
-
-
-def _say(
-    client: "Client", conversation: Conversation, prompt: str, answer: Answer, *, as_json: bool
-) -> None:
-    deltas = client.chat(conversation.request(prompt))
-    if as_json:
-        answer.hear(deltas)
-        click.echo(answer.json())
-        return
-    screen = Screen()
-    answer.hear(deltas, screen.show)
-    screen.end(answer)
+        talk.conversation.heard(prompt, answer.text)
 
 
 def _is_command(line: str) -> bool:

@@ -1,6 +1,7 @@
 """The options by which a command finds the endpoint that it calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +9,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-if TYPE_CHECKING:
-    from interlingua.sdk.client import Client
-    from interlingua.sdk.environment import Access
+from interlingua.errors import ConfigError
 
+if TYPE_CHECKING:
+    from interlingua.sdk.environment import Access
+    from interlingua.sdk.one_client import Client
+    from interlingua.sdk.settings import ClientSettings
+
+CONNECT_TIMEOUT_S = 10.0
 
 _timeout = click.option(
     "--timeout",
@@ -46,9 +51,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
         return access(self.endpoint, self.key, kept_key=kept_key())
 
-    def open(self) -> "Client":
-        """A client of the endpoint; the caller closes it."""
-        from interlingua.sdk.client import Client
+    @contextmanager
+    def open(self) -> Iterator["Client"]:
+        """A client of the endpoint, until the block ends.
+
+        Raises:
+            ConfigError: the endpoint is no URL, or the key can't be sent.
+            ApiError: a call in the block failed.
+        """
+        from interlingua.sdk.one_client import Client
         from interlingua.sdk.trust import context_for
 
         from .keys import kept_key
@@ -56,14 +67,37 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         access = self.access()
         named = Path(self.ca).expanduser() if self.ca else None
         kept_ca = kept_key().with_name("tls") / "ca.pem"
-        return Client(
-            access.endpoint,
-            access.key,
-            model=self.model,
-            api_version=self.api_version,
-            timeout_s=self.timeout_s,
-            tls=context_for(access.endpoint, named, kept_ca=kept_ca),
-        )
+        options: ClientSettings = {
+            "connection_timeout": min(CONNECT_TIMEOUT_S, self.timeout_s),
+            "read_timeout": self.timeout_s,
+            # Somebody waits: a failure is told at once.
+            "retry_total": 0,
+            "connection_verify": context_for(access.endpoint, named, kept_ca=kept_ca) or True,
+        }
+        if self.api_version:
+            options["api_version"] = self.api_version
+        try:
+            client = Client(access.endpoint, access.key, **options)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        with client, self.told():
+            yield client
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """What calls in the block fail with, as errors of this project.
+
+        Raises:
+            ApiError: a call failed.
+        """
+        from interlingua.sdk.failures import AzureError
+
+        from .failures import api_error
+
+        try:
+            yield
+        except AzureError as error:
+            raise api_error(error, self.access().endpoint) from error
 
 
 def connects(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,35 +1,32 @@
 """A conversation in memory, and one answer as it is heard. Nothing is printed here."""
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from interlingua.types.chat import (
+from interlingua.models import (
     AssistantMessage,
-    ChatDelta,
-    ChatRequest,
-    FinishReason,
-    Message,
+    ChatRequestMessage,
+    CompletionsUsage,
+    StreamingChatCompletions,
+    StreamingChatCompletionsUpdate,
     SystemMessage,
     UserMessage,
 )
-from interlingua.types.usage import Usage
 
 
 class Conversation:
-    """The turns so far. ``template`` holds the parameters of every call."""
+    """The turns so far."""
 
-    def __init__(self, template: ChatRequest, system: str | None) -> None:
-        self._template = template
+    def __init__(self, system: str | None) -> None:
         self.system = system
-        self._turns: tuple[Message, ...] = ()
+        self._turns: tuple[ChatRequestMessage, ...] = ()
 
-    def request(self, prompt: str) -> ChatRequest:
-        """The call that asks this next; the conversation stays as it is until it's answered."""
+    def messages(self, prompt: str) -> list[ChatRequestMessage]:
+        """What asks this next; the conversation stays as it is until it's answered."""
         opening = (SystemMessage(self.system),) if self.system else ()
-        messages = (*opening, *self._turns, UserMessage(prompt))
-        return msgspec.structs.replace(self._template, messages=messages)
+        return [*opening, *self._turns, UserMessage(prompt)]
 
     def heard(self, prompt: str, text: str) -> None:
         """Keep one turn: what was asked and what was answered, without the reasoning."""
@@ -40,31 +37,48 @@ class Conversation:
         self._turns = ()
 
 
+class Piece(NamedTuple):
+    """What one chunk of an answer adds."""
+
+    text: str = ""
+    reasoning: str = ""
+
+
 class Answer:
     """One answer, complete or as far as it came when hearing it was broken off."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self.finish_reason: FinishReason | None = None
-        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.usage: CompletionsUsage | None = None
 
     def hear(
-        self, deltas: Generator[ChatDelta], show: Callable[[ChatDelta], None] | None = None
+        self, updates: StreamingChatCompletions, show: Callable[[Piece], None] | None = None
     ) -> None:
         """Collect the answer while it comes; however this ends, the call is closed.
 
         Raises:
-            ApiError: the call failed.
+            AzureError: the call failed.
         """
-        with closing(deltas):
-            for delta in deltas:
-                self._text.append(delta.text or delta.refusal)
-                self._reasoning.append(delta.reasoning)
-                self.finish_reason = delta.finish_reason or self.finish_reason
-                self.usage = delta.usage or self.usage
+        with updates:
+            for update in updates:
+                self.usage = update.usage or self.usage
+                piece = self._take(update)
                 if show is not None:
-                    show(delta)
+                    show(piece)
+
+    def _take(self, update: StreamingChatCompletionsUpdate) -> Piece:
+        if not update.choices:
+            return Piece()
+        choice = update.choices[0]
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        delta = choice.get("delta") or {}
+        text = delta.get("content") or delta.get("refusal") or ""
+        piece = Piece(text, delta.get("reasoning_content") or "")
+        self._text.append(piece.text)
+        self._reasoning.append(piece.reasoning)
+        return piece
 
     @property
     def text(self) -> str:

@@ -7,21 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
-import msgspec
 
-from interlingua.types.embeddings import (
-    Embeddings,
-    EmbeddingsRequest,
-    ImageEmbeddingsRequest,
-    ImageInput,
-)
+from interlingua.types.embeddings import Embeddings
 from interlingua.types.models import InputType
 from interlingua.types.usage import Usage
 
 from .connection import Connection, connects
 
 if TYPE_CHECKING:
-    from interlingua.sdk.client import Client
+    from interlingua.sdk.arguments import EmbeddingsCall
+    from interlingua.sdk.one_client import Client
 
 #: Azure: EmbeddingsOptions.input, at most 1,024 entries.
 MAX_BATCH = 1024
@@ -30,14 +25,6 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 
 Input = TypeVar("Input")
 Encoding = Literal["float", "base64"]
-
-
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """How the vectors are wanted: what both kinds of request share."""
-
-    dimensions: int | None
-    encoding_format: Encoding | None
-    input_type: InputType | None
 
 
 @click.command(
@@ -93,7 +80,12 @@ def embed(
     """
     if output is not None and output.suffix not in {".json", ".npy"}:
         raise click.UsageError(f"--output {output}: its name must end in .json or .npy")
-    shape = Shape(dimensions=dimensions, encoding_format=encoding_format, input_type=input_type)
+    shape: EmbeddingsCall = {
+        "model": connection.model,
+        "dimensions": dimensions,
+        "encoding_format": encoding_format,
+        "input_type": input_type,
+    }
     if images:
         if source is not None or not inputs:
             raise click.UsageError("--images takes image files as arguments, and no --file")
@@ -126,42 +118,31 @@ def _gather(inputs: tuple[str, ...], source: Iterable[bytes] | None) -> list[str
     return texts
 
 
-def _texts(texts: list[str], shape: Shape) -> Callable[["Client"], Embeddings]:
+def _texts(texts: list[str], shape: "EmbeddingsCall") -> Callable[["Client"], Embeddings]:
+    from .vectors import read
+
     def run(client: "Client") -> Embeddings:
         parts = []
         with _progress(len(texts), "texts") as advance:
             for batch in batches(texts, lambda text: len(text.encode())):
-                parts.append(client.embed(_request(batch, shape)))
+                parts.append(read(client.embed(batch, **shape), len(batch)))
                 advance(len(batch))
         return join(parts)
 
     return run
 
 
-def _request(texts: Sequence[str], shape: Shape) -> EmbeddingsRequest:
-    return EmbeddingsRequest(
-        inputs=tuple(texts),
-        dimensions=shape.dimensions,
-        encoding_format=shape.encoding_format,
-        input_type=shape.input_type,
-    )
-
-
-def _images(files: list[Path], shape: Shape) -> Callable[["Client"], Embeddings]:
+def _images(files: list[Path], shape: "EmbeddingsCall") -> Callable[["Client"], Embeddings]:
     from .images import data_url
+    from .vectors import read
 
     def run(client: "Client") -> Embeddings:
         parts = []
         with _progress(len(files), "images") as advance:
             # Base64 makes four characters of three bytes.
             for batch in batches(files, lambda file: file.stat().st_size * 4 // 3):
-                request = ImageEmbeddingsRequest(
-                    inputs=tuple(ImageInput(image=data_url(file)) for file in batch),
-                    dimensions=shape.dimensions,
-                    encoding_format=shape.encoding_format,
-                    input_type=shape.input_type,
-                )
-                parts.append(client.embed_images(request))
+                inputs = [{"image": data_url(file)} for file in batch]
+                parts.append(read(client.embed_images(inputs, **shape), len(batch)))
                 advance(len(batch))
         return join(parts)
 

@@ -10,9 +10,8 @@ from interlingua.errors import NotFound
 from .connection import Connection, connects
 
 if TYPE_CHECKING:
-    from interlingua.sdk.client import Client
-    from interlingua.sdk.core import ServedModel
-    from interlingua.types.models import ModelInfo
+    from interlingua.models import ModelInfo, ServedModel
+    from interlingua.sdk.one_client import Client
 
 
 @click.command(
@@ -29,13 +28,17 @@ def info(connection: Connection, as_json: bool) -> None:
     if about is None and served is None:
         raise NotFound(f"{address} has neither /info nor a list of models: is its path right?")
     if as_json:
-        told = {"endpoint": address, "info": about, "models": served}
+        told = {
+            "endpoint": address,
+            "info": None if about is None else about.as_dict(),
+            "models": None if served is None else [_row(model) for model in served],
+        }
         click.echo(msgspec.json.encode(told).decode())
         return
     click.echo(f"endpoint  {address}")
     if about is not None:
         click.echo(f"model     {about.model_name}")
-        click.echo(f"type      {about.model_type}")
+        click.echo(f"type      {about.get('model_type')}")
         click.echo(f"provider  {about.model_provider_name}")
     if served is not None:
         click.echo(f"\n{len(served)} deployments, each a --model:")
@@ -44,15 +47,23 @@ def info(connection: Connection, as_json: bool) -> None:
 
 
 def _about(client: "Client") -> "ModelInfo | None":
+    from interlingua.exceptions import ResourceNotFoundError
+
     # An OpenAI endpoint has a list of models and no /info; an Azure one the reverse.
     try:
         return client.info()
-    except NotFound:
+    except ResourceNotFoundError:
         return None
 
 
-def _served(client: "Client") -> "tuple[ServedModel, ...] | None":
+def _served(client: "Client") -> "list[ServedModel] | None":
+    from interlingua.exceptions import ResourceNotFoundError
+
     try:
         return client.models()
-    except NotFound:
+    except ResourceNotFoundError:
         return None
+
+
+def _row(model: "ServedModel") -> dict[str, str | None]:
+    return {"id": model.id, "owned_by": model.owned_by}

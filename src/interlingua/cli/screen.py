@@ -4,9 +4,7 @@ import sys
 
 import click
 
-from interlingua.types.chat import ChatDelta
-
-from .conversation import Answer
+from .conversation import Answer, Piece
 
 #: What a model may say without moving the cursor, changing the title or ringing.
 _HARMLESS = {"\n", "\t"}
@@ -25,12 +23,11 @@ class Screen:
         self._dim = False
         self._fresh = True
 
-    def show(self, delta: ChatDelta) -> None:
-        if self._terminal and delta.reasoning:
-            self._write(delta.reasoning, dim=True)
-        text = delta.text or delta.refusal
-        if text:
-            self._write(text, dim=False)
+    def show(self, piece: Piece) -> None:
+        if self._terminal and piece.reasoning:
+            self._write(piece.reasoning, dim=True)
+        if piece.text:
+            self._write(piece.text, dim=False)
 
     def end(self, answer: Answer) -> None:
         """Close the line, and say what cut the answer short."""

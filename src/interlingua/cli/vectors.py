@@ -1,17 +1,43 @@
-"""Vectors as JSON, or in NumPy's own format without NumPy.
+"""Vectors as they came, as JSON, or in NumPy's own format without NumPy.
 
 Source of the format: NumPy, ``numpy.lib.format``, version 1.0.
 """
 
+import base64
 import struct
 from collections.abc import Sequence
 
 import msgspec
 
 from interlingua.errors import UpstreamError
+from interlingua.models import EmbeddingsResult
 from interlingua.types.embeddings import Embeddings
+from interlingua.types.usage import Usage
 
 _MAGIC = b"\x93NUMPY\x01\x00"
+
+
+def read(result: EmbeddingsResult, inputs: int) -> Embeddings:
+    """The vectors of a reply, one an input, in order, as float32.
+
+    Raises:
+        UpstreamError: not the reply to a call with this many inputs.
+    """
+    try:
+        items = sorted(result.data, key=lambda item: item.index)
+        vectors = tuple(_packed(item.embedding) for item in items)
+        used = Usage(prompt_tokens=result.usage.prompt_tokens)
+    except (TypeError, ValueError, AttributeError, struct.error) as error:
+        raise UpstreamError(f"the vectors make no sense: {error}") from error
+    if len(vectors) != inputs:
+        raise UpstreamError(f"{len(vectors)} vectors came back for {inputs} inputs")
+    return Embeddings(vectors=vectors, usage=used)
+
+
+def _packed(embedding: str | Sequence[float]) -> bytes:
+    if isinstance(embedding, str):
+        return base64.b64decode(embedding, validate=True)
+    return struct.pack(f"<{len(embedding)}f", *embedding)
 
 
 def as_json(embeddings: Embeddings, model: str | None) -> bytes:

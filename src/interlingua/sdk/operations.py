@@ -172,7 +172,7 @@ class Operations:
         place = Address(self.address.origin, base if base.endswith("/v1") else "/v1", None)
         call = self._call("models", "GET")
         access = Access(place, self._credential)
-        return operate(call, access, self.settings, lambda reply, _: read_result(ModelList, reply))
+        return operate(call, access, self.settings, lambda reply, _: _read_list(reply))
 
     def prepare(
         self, operation: Operation, body: Body | None, given: dict[str, Any]
@@ -263,6 +263,13 @@ def read_result(kind: type[R], reply: Reply) -> R:
         raise failure(DecodeError, text, response=reply, error=error) from error
     result: R = kind.view(raw)
     result.note(read_changes(reply.headers.get(HEADER)))
+    return result
+
+
+def _read_list(reply: Reply) -> ModelList:
+    result = read_result(ModelList, reply)
+    if not isinstance(result.get("data"), list):
+        raise failure(DecodeError, "the list of models makes no sense", response=reply)
     return result
 
 
