@@ -146,11 +146,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m clients", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
     parser.add_argument("--only", default="", help="just the cases with this in their name")
-    parser.add_argument("--write", action="store_true", help="write docs/reference/clients.md")
+    parser.add_argument("--write", action="store_true", help="write their rows of the page")
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    if given.only and given.write:
+        parser.error("--write takes whole clients: leave --only out")
     began = time.monotonic()
     outcomes, troubles = run(given.parts or list(PARTS), given.only)
     print("\n" + summary(outcomes))

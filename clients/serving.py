@@ -29,7 +29,8 @@ authority = "{authority}"
 roles = {{ "Chat.User" = ["chat_completions", "info"] }}
 """
 #: The packaged models; a small model's answer may go on until its context is full, so that is
-#: kept short. ``{scripted}`` is the deployments with a scripted upstream, if any.
+#: kept short. One thread, since several wait for each other where something else runs too.
+#: ``{scripted}`` is the deployments with a scripted upstream, if any.
 CONFIG = """
 [server]
 port = 0
@@ -40,6 +41,7 @@ keys = ["${{CLIENTS_KEY}}"]
 name = "smollm2"
 model = "smollm2-135m-instruct"
 slots = 2
+threads = 1
 context_length = 1024
 
 [[deployment]]
