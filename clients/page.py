@@ -26,18 +26,24 @@ def write(outcomes: Sequence[Outcome], page: Path = PAGE) -> None:
 
 
 def merged(old: str, new: str) -> str:
-    """The old table, its clients' rows replaced by those that the new one has."""
-    rows: dict[str, list[Row]] = {}
-    for table in (old, new):
-        found: dict[str, list[Row]] = {}
-        for row in _rows(table):
-            found.setdefault(row["client"], []).append(row)
-        rows.update(found)
+    """The old table, its clients' rows replaced by those that the new one has.
+
+    A new table with all clients is in its own order.
+    """
+    before, after = _by_client(old), _by_client(new)
+    rows = after if before.keys() <= after.keys() else before | after
     every = [row for each in rows.values() for row in each]
     names = [name for name in _COLUMNS if any(name in row for row in every)]
     lines = [names, ["---"] * len(names)]
     lines += [[row.get(name, "") for name in names] for row in every]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _by_client(table: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in _rows(table):
+        found.setdefault(row["client"], []).append(row)
+    return found
 
 
 def _rows(table: str) -> list[Row]:

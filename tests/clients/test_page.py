@@ -18,6 +18,7 @@ def test_a_run_of_all_makes_the_tables_anew() -> None:
     for table in (matrix, cases):
         assert page.merged("", table(OLD)) == table(OLD)
         assert page.merged(table(OLD), table(OLD)) == table(OLD)
+        assert page.merged(table(OLD), table(OLD[::-1])) == table(OLD[::-1])
 
 
 def test_a_run_of_some_replaces_their_rows_and_leaves_the_others() -> None:
