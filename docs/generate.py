@@ -61,6 +61,7 @@ def _configuration() -> Iterator[str]:
     for part in (
         schema.ServerConfig,
         schema.DeploymentConfig,
+        schema.AwsConfig,
         schema.EntraConfig,
         schema.EndpointConfig,
         schema.IssuerConfig,
@@ -246,7 +247,8 @@ def _providers() -> Iterator[str]:
             row.dialect,
             f"`{row.base_url or 'base_url'}{row.path}`",
             ", ".join(f"`{name}`" for name in row.key_headers)
-            + ("" if row.needs_key else " (optional)"),
+            + ("" if row.needs_key else " (optional)")
+            + (", or signed for AWS" if row.aws_service else ""),
             "yes" if row.completes else "no",
             ", ".join(f"`{old}` → `{new}`" for old, new in _renames(row).items()),
             row.source,

@@ -10,6 +10,7 @@ from interlingua.config.load import child_environment, data_dir, load, server_ke
 from interlingua.errors import ConfigError
 
 PROVIDER = '[[deployment]]\nname = "gpt"\nprovider = "openai"\n'
+AWS = '[deployment.aws]\nregion = "us-east-1"\n'
 DEPLOYMENT = '[[deployment]]\nname = "phi"\nmodel = "echo"\n'
 
 
@@ -143,6 +144,22 @@ def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         (DEPLOYMENT + 'fallback = ["none"]\n', "fallback names 'none', which isn't another"),
         (DEPLOYMENT + 'fallback = ["chat"]\n', "There are: none."),
         (DEPLOYMENT + 'key = "${HOME}"\n', "key: it is for a model elsewhere"),
+        (PROVIDER + AWS + 'access_key_id = "AKIA"\n', "go together"),
+        (PROVIDER + AWS + 'session_token = "${HOME}"\n', "session_token needs access_key_id"),
+        (
+            PROVIDER + AWS + 'access_key_id = "AKIA"\nsecret_access_key = "plain"\n',
+            "aws: access_key_id: a secret may not stand in the file",
+        ),
+        (
+            PROVIDER
+            + 'key = "${HOME}"\n'
+            + AWS
+            + 'access_key_id = "${HOME}"\nsecret_access_key = "${HOME}"\n',
+            "key: calls are signed with aws.access_key_id already",
+        ),
+        (PROVIDER + AWS + 'acces_key_id = "${HOME}"\n', "unknown setting 'acces_key_id'; did you"),
+        (PROVIDER + '[deployment.aws]\nregion = "x y"\n', "deployment[0].aws.region"),
+        (DEPLOYMENT + AWS, "aws: it is for a model elsewhere"),
         (PROVIDER + 'type = "chat"\n', "deployment[0].type: invalid enum value 'chat'"),
         (
             '[server]\nhost = "0.0.0.0"\n' + DEPLOYMENT,
@@ -166,6 +183,25 @@ def test_a_providers_key_is_taken_from_the_environment(monkeypatch: pytest.Monke
     message = refusal(PROVIDER + 'key = "${TOKEN}"\n')
     assert "the value of ${TOKEN} can't be a key" in message
     assert "words" not in message
+
+
+def test_aws_credentials_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("SECRET", "wJalr/UtnF+bPx")
+    keys = 'access_key_id = "${ID}"\nsecret_access_key = "${SECRET}"\n'
+    write(PROVIDER + AWS + keys)
+    aws = load(None).deployment[0].aws
+    assert aws is not None
+    assert (aws.region, aws.access_key_id) == ("us-east-1", "AKIDEXAMPLE")
+    assert (aws.secret_access_key, aws.session_token) == ("wJalr/UtnF+bPx", None)
+    monkeypatch.setenv("SECRET", "two words")
+    message = refusal(PROVIDER + AWS + keys)
+    assert "the value of ${SECRET} can't be a key" in message
+    assert "words" not in message
+    monkeypatch.delenv("SECRET")
+    assert "aws: secret_access_key: the environment variable SECRET" in refusal(
+        PROVIDER + AWS + keys
+    )
 
 
 def test_a_duplicated_alias_of_the_same_deployment_is_harmless() -> None:

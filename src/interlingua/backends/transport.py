@@ -3,13 +3,26 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from interlingua.errors import ConnectionLost, DeadlineExceeded, Unreachable, UpstreamError
 from interlingua.http import HttpCall, HttpReply
 
 CONNECT_TIMEOUT_S = 10.0
+#: What a path may hold as it is, what is encoded already included.
+_IN_PATHS = "/%:@!$&'()*+,;=~"
+
+
+def request_url(base_url: str, path: str, query: Mapping[str, str]) -> URL:
+    """Where a call goes, spelled as on the wire: what is encoded stays so (aiohttp would decode
+    the colons of AWS's model names, which are signed encoded).
+    """
+    base = URL(base_url)
+    url = base.with_path(base.raw_path.rstrip("/") + quote(path, safe=_IN_PATHS), encoded=True)
+    return url.with_query(query) if query else url
 
 
 class HttpTransport:
@@ -33,7 +46,7 @@ class HttpTransport:
         """``first_byte_timeout_s``: how long the reply's head may take, where that isn't the
         longest silence of the call.
         """
-        self._base_url = base_url.rstrip("/")
+        self._base_url = base_url
         self._socket_path = socket_path
         self._fresh = fresh_connections
         self._connect_timeout_s = connect_timeout_s
@@ -76,8 +89,7 @@ class HttpTransport:
             try:
                 response = await session.request(
                     call.method,
-                    self._base_url + call.path,
-                    params=call.query or None,
+                    request_url(self._base_url, call.path, call.query),
                     headers={"accept-encoding": "identity", **call.headers},
                     data=call.body or None,
                     allow_redirects=False,

@@ -153,6 +153,8 @@ def _missing(config: "Config") -> tuple[Finding, ...]:
         needs.append(("server.tls", "cryptography", "tls"))
     if config.issuer:
         needs.append(("issuer", "jwt", "entra"))
+    if any(each.aws is not None and each.aws.access_key_id for each in config.deployment):
+        needs.append(("deployment.aws", "awscrt", "bedrock"))
     return tuple(
         Finding(where, f"it needs what isn't installed: pip install 'interlingua[{extra}]'")
         for where, module, extra in needs

@@ -17,6 +17,7 @@ from .schema import Config, DeploymentConfig
 _PROVIDERS_ONLY = (
     "base_url",
     "key",
+    "aws",
     "entra",
     "api_version",
     "family",
@@ -119,6 +120,7 @@ def check_deployments(config: Config) -> None:
                 )
         if elsewhere:
             _check_address(deployment, where)
+            _check_aws(deployment, where)
             check_entra(deployment, where)
         elif deployment.model is None:
             raise ConfigError(
@@ -144,6 +146,20 @@ def _check_address(deployment: DeploymentConfig, where: str) -> None:
         raise ConfigError(
             f"{where}: base_url: it is a plain address, without query, fragment or password. "
             'Use key = "${NAME}" and api_version for these.'
+        )
+
+
+def _check_aws(deployment: DeploymentConfig, where: str) -> None:
+    aws = deployment.aws
+    if aws is None:
+        return
+    if (aws.access_key_id is None) != (aws.secret_access_key is None):
+        raise ConfigError(f"{where}: aws: access_key_id and secret_access_key go together.")
+    if aws.session_token is not None and aws.access_key_id is None:
+        raise ConfigError(f"{where}: aws: session_token needs access_key_id beside it.")
+    if aws.access_key_id is not None and deployment.key is not None:
+        raise ConfigError(
+            f"{where}: key: calls are signed with aws.access_key_id already; leave one of them out."
         )
 
 

@@ -33,8 +33,14 @@ KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,512}")
 #: A provider's may be a token, which is longer.
 _PROVIDER_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,8192}")
 #: Where a secret may stand.
+_AWS_SECRETS = ("access_key_id", "secret_access_key", "session_token")
 _SECRETS = frozenset(
-    {("server", "keys"), ("deployment", "key"), ("deployment", "entra", "client_secret")}
+    {
+        ("server", "keys"),
+        ("deployment", "key"),
+        ("deployment", "entra", "client_secret"),
+        *(("deployment", "aws", name) for name in _AWS_SECRETS),
+    }
 )
 
 #: The embedded config, which asks nothing of a machine.
@@ -222,7 +228,8 @@ def _refuse_references(value: object, place: tuple[str, ...]) -> None:
     elif isinstance(value, str) and _REFERENCE.search(value):
         raise ConfigError(
             f"{'.'.join(place)}: {value!r} is not replaced here: only secrets (server.keys, a "
-            "deployment's key) are taken from the environment. Write the value itself."
+            "deployment's key or aws credentials) are taken from the environment. Write the value "
+            "itself."
         )
 
 
@@ -234,21 +241,41 @@ def _with_secrets(config: Config, *, embedded: bool) -> Config:
     return msgspec.structs.replace(
         config,
         server=msgspec.structs.replace(config.server, keys=keys),
-        deployment=tuple(_with_entra(_with_key(deployment)) for deployment in config.deployment),
+        deployment=tuple(
+            _with_aws(_with_entra(_with_key(deployment))) for deployment in config.deployment
+        ),
     )
 
 
 def _with_key(deployment: DeploymentConfig) -> DeploymentConfig:
     if deployment.key is None:
         return deployment
-    setting = f'deployment "{deployment.name}": key'
-    key = _referenced(deployment.key, setting, 'key = "${PROVIDER_KEY}"')
+    key = _provider_secret(deployment.key, f'deployment "{deployment.name}": key', "key")
+    return msgspec.structs.replace(deployment, key=key)
+
+
+def _with_aws(deployment: DeploymentConfig) -> DeploymentConfig:
+    aws = deployment.aws
+    if aws is None:
+        return deployment
+    where = f'deployment "{deployment.name}", aws'
+    stated = {name: getattr(aws, name) for name in _AWS_SECRETS}
+    found = {
+        name: _provider_secret(text, f"{where}: {name}", name)
+        for name, text in stated.items()
+        if text is not None
+    }
+    return msgspec.structs.replace(deployment, aws=msgspec.structs.replace(aws, **found))
+
+
+def _provider_secret(text: str, setting: str, name: str) -> str:
+    key = _referenced(text, setting, f'{name} = "${{PROVIDER_{name.upper()}}}"')
     if not _PROVIDER_KEY_PATTERN.fullmatch(key):
         raise ConfigError(
-            f"{setting}: the value of {deployment.key} can't be a key: 1 to 8192 printable "
+            f"{setting}: the value of {text} can't be a key: 1 to 8192 printable "
             "ASCII characters without spaces."
         )
-    return msgspec.structs.replace(deployment, key=key)
+    return key
 
 
 def _with_entra(deployment: DeploymentConfig) -> DeploymentConfig:

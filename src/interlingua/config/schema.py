@@ -102,6 +102,25 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
 
+class AwsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[deployment.aws]``: a provider on AWS, and the credentials that calls are signed with."""
+
+    region: Annotated[
+        str,
+        Meta(
+            pattern="^[a-z0-9-]{1,32}$", description="The region that serves it, as in us-east-1."
+        ),
+    ]
+    access_key_id: Annotated[
+        str | None,
+        Meta(description='As "${NAME}". Unset: calls aren\'t signed, and key is sent.'),
+    ] = None
+    secret_access_key: Annotated[str | None, Meta(description='As "${NAME}".')] = None
+    session_token: Annotated[
+        str | None, Meta(description='As "${NAME}"; it comes with temporary credentials.')
+    ] = None
+
+
 class EntraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[deployment.entra]``: tokens of Microsoft Entra ID instead of a provider's key."""
 
@@ -161,6 +180,10 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     key: Annotated[
         str | None, Meta(description='The provider\'s key, as "${NAME}". Unset: none is sent.')
+    ] = None
+    aws: Annotated[
+        AwsConfig | None,
+        Meta(description="Region and credentials of a provider on AWS: [deployment.aws]."),
     ] = None
     entra: Annotated[
         EntraConfig | None,

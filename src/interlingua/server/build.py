@@ -21,7 +21,8 @@ from interlingua.backends.engines.process import EngineProcess, Launch
 from interlingua.backends.providers import http, registry
 from interlingua.backends.providers.entra import EntraIdentity, IdentityEndpoint
 from interlingua.backends.providers.families import families_of
-from interlingua.backends.providers.registry import ProviderModel
+from interlingua.backends.providers.registry import ProviderModel, Row
+from interlingua.backends.providers.sigv4 import AwsKeys
 from interlingua.backends.transport import CONNECT_TIMEOUT_S
 from interlingua.catalog.card import Card, StoredModel
 from interlingua.catalog.catalog import card_for_path, find, suggest
@@ -152,13 +153,17 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         known = ", ".join(each.name for each in registry.rows())
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ConfigError(f"{where}: provider: {name!r} is not known{hint} There are: {known}.")
-    base_url = deployment.base_url or row.base_url
+    aws = _aws(deployment, row)
+    base_url = deployment.base_url or row.base_url_in(
+        deployment.aws.region if deployment.aws else None
+    )
     if base_url is None:
         raise ConfigError(f"{where}: base_url: only you know where your {row.title} answers.")
-    if row.needs_key and deployment.key is None and deployment.entra is None:
+    if row.needs_key and deployment.key is None and deployment.entra is None and aws is None:
         raise ConfigError(
             f'{where}: key: {row.title} wants one: key = "${{NAME}}", its value in the '
-            "environment variable NAME."
+            "environment variable NAME"
+            + ("; or credentials in [deployment.aws]." if row.aws_service else ".")
         )
     if row.needs_model and deployment.model is None:
         raise ConfigError(f"{where}: model: {row.title} has it in its address, so it must be set.")
@@ -170,6 +175,7 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         model=deployment.model,
         family=deployment.family,
         key=deployment.key,
+        aws=aws,
         entra=_entra(deployment.entra),
         api_version=deployment.api_version,
         type=deployment.type or (families[-1].type if families else "chat-completion"),
@@ -183,6 +189,26 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
     if not model.capabilities.operations:
         raise ConfigError(f"{where}: type: {row.title} has no models of the type {model.type!r}.")
     return model
+
+
+def _aws(deployment: DeploymentConfig, row: Row) -> AwsKeys | None:
+    """What signs the deployment's calls, where something does."""
+    stated = deployment.aws
+    where = f'deployment "{deployment.name}"'
+    if row.aws_service is None and stated is not None:
+        raise ConfigError(f"{where}: aws: {row.title} isn't on AWS. Leave it out.")
+    if stated is None:
+        if row.needs_region and deployment.base_url is None:
+            raise ConfigError(f'{where}: aws: which region? [deployment.aws] region = "us-east-1"')
+        return None
+    if stated.access_key_id is None or stated.secret_access_key is None:
+        return None
+    return AwsKeys(
+        region=stated.region,
+        access_key_id=stated.access_key_id,
+        secret_access_key=stated.secret_access_key,
+        session_token=stated.session_token,
+    )
 
 
 def _entra(config: EntraConfig | None) -> EntraIdentity | None:
@@ -208,9 +234,10 @@ def _upstream(provider: ProviderModel) -> Backend:
     try:
         return http.create(provider)
     except ModuleNotFoundError as error:
+        extra = "bedrock" if provider.entra is None else "entra"
         raise ConfigError(
-            f'deployment "{provider.name}", entra: a certificate needs the module {error.name!r}: '
-            "pip install 'interlingua[entra]'"
+            f'deployment "{provider.name}": its credential needs the module {error.name!r}: '
+            f"pip install 'interlingua[{extra}]'"
         ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no certificate with an RSA key"

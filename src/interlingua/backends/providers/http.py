@@ -34,6 +34,7 @@ from .deltas import ToolCalls, thoughts_apart
 from .entra import EntraToken
 from .failures import Retold, of_status, told_to_wait
 from .registry import ProviderModel, dialect
+from .sigv4 import SigV4
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
@@ -214,8 +215,12 @@ def create(model: ProviderModel) -> Upstream:
     """The backend of a row that has no behaviour of its own.
 
     Raises:
-        ModuleNotFoundError, OSError, ValueError: see :class:`~.entra.EntraToken`.
+        ModuleNotFoundError, OSError, ValueError: see :class:`~.entra.EntraToken` and
+            :class:`~.sigv4.SigV4`.
     """
+    service = model.row.aws_service
+    if model.aws is not None and service is not None:
+        return Upstream(model, credential=SigV4(model.aws, model.base_url, service=service))
     if model.entra is not None:
         return Upstream(model, credential=EntraToken(model.entra))
     return Upstream(model)

@@ -21,11 +21,13 @@ from interlingua.types.models import Capabilities, ModelType, Operation, merge
 
 from .entra import EntraIdentity
 from .families import Family, combined, families_of
+from .sigv4 import AwsKeys
 
 VectorEncoding = Literal["float", "base64"]
 
 _FILE = Path(__file__).with_name("registry.toml")
 _PLACE = "{model}"
+_REGION = "{region}"
 
 #: What holds where neither row nor config say otherwise: a provider judges for itself.
 _ANY = Capabilities(
@@ -55,7 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     title: str
     #: An entry point of the group ``interlingua.dialects``.
     dialect: str
-    #: ``None``: only the config can know it.
+    #: ``None``: only the config can know it. May hold ``{region}``, for providers on AWS.
     base_url: str | None = None
     #: What stands between ``base_url`` and the operation; may hold ``{model}``.
     path: str = ""
@@ -64,6 +66,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     #: The headers that carry the key, in place of ``{key}``.
     key_headers: dict[str, str] = msgspec.field(default_factory=_bearer)
     needs_key: bool = True
+    #: The name of a service on AWS, which takes signed calls instead of a key.
+    aws_service: str | None = None
     api_version: str | None = None
     #: What every call says besides.
     headers: dict[str, str] = {}
@@ -83,6 +87,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return _PLACE in self.path
 
     @property
+    def needs_region(self) -> bool:
+        return self.base_url is not None and _REGION in self.base_url
+
+    def base_url_in(self, region: str | None) -> str | None:
+        """The provider's address there."""
+        if self.base_url is None or region is None:
+            return self.base_url
+        return self.base_url.replace(_REGION, region)
+
+    @property
     def lists_at(self) -> str:
         return self.lists.replace("{path}", self.path)
 
@@ -99,6 +113,8 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     #: What it is, where its name doesn't say so.
     family: str | None = None
     key: str | None = None
+    #: What calls are signed with instead.
+    aws: AwsKeys | None = None
     #: Whose tokens of Microsoft Entra ID are sent instead.
     entra: EntraIdentity | None = None
     api_version: str | None = None
