@@ -11,7 +11,13 @@ from interlingua.backends.echo import EchoBackend
 from interlingua.backends.providers.http import Upstream
 from interlingua.catalog.catalog import load_cards
 from interlingua.config.load import load
-from interlingua.config.schema import Config, DeploymentConfig, EndpointConfig, ServerConfig
+from interlingua.config.schema import (
+    AwsConfig,
+    Config,
+    DeploymentConfig,
+    EndpointConfig,
+    ServerConfig,
+)
 from interlingua.errors import ConfigError, ModelFileError
 from interlingua.server import build as module
 from interlingua.server.build import build, plan
@@ -141,6 +147,9 @@ def test_no_engine_brings_its_library_into_the_server() -> None:
 # -- Providers ------------------------------------------------------------------------------
 
 
+REGION = AwsConfig(region="eu-west-1")
+
+
 def elsewhere(**settings: object) -> Config:
     fields = {"name": "mine", "provider": "openai", **settings}
     return Config(deployment=(DeploymentConfig(**fields),))  # type: ignore[arg-type]  # a test's
@@ -182,13 +191,23 @@ def test_a_type_and_a_row_say_the_operations(tmp_path: Path) -> None:
     ("settings", "expected"),
     [
         ({"provider": "opnai"}, "provider: 'opnai' is not known; did you mean openai"),
-        ({"provider": "zzzz"}, "There are: azure, azure-openai"),
+        ({"provider": "zzzz"}, "There are: anthropic, azure"),
         ({"provider": "llama-server"}, "base_url: only you know where your llama.cpp answers"),
         ({"provider": "groq"}, r'key: Groq wants one: key = "\$\{NAME\}"'),
         (
             {"provider": "azure-openai", "base_url": "https://x.example", "key": "k"},
             "model: Azure OpenAI has it in its address",
         ),
+        (
+            {"provider": "bedrock", "model": "m", "key": "k"},
+            r"aws: which region\? \[deployment.aws",
+        ),
+        (
+            {"provider": "bedrock", "model": "m", "aws": REGION},
+            r"or credentials in \[deployment.aws",
+        ),
+        ({"provider": "bedrock", "aws": REGION, "key": "k"}, "model: Amazon Bedrock has it in its"),
+        ({"key": "k", "aws": REGION}, "aws: OpenAI isn't on AWS"),
     ],
 )
 def test_a_provider_that_cannot_be_called_is_told(
@@ -196,3 +215,28 @@ def test_a_provider_that_cannot_be_called_is_told(
 ) -> None:
     with pytest.raises(ConfigError, match=f'deployment "mine": .*{expected}'):
         plan(elsewhere(**settings), tmp_path)
+
+
+def test_the_region_is_in_the_address_of_a_provider_on_aws(tmp_path: Path) -> None:
+    signed = AwsConfig(region="eu-west-1", access_key_id="AKIDEXAMPLE", secret_access_key="s")
+    for settings in ({"aws": REGION, "key": "k"}, {"aws": signed}):
+        config = elsewhere(provider="bedrock", model="m", **settings)
+        (planned,) = plan(config, tmp_path)
+        assert planned.provider is not None
+        assert planned.provider.base_url == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+        (deployment,) = build((planned,), config).gateway.deployments
+        assert isinstance(deployment.backend, Upstream)
+    own = elsewhere(provider="bedrock", model="m", key="k", base_url="https://vpce.example")
+    (planned,) = plan(own, tmp_path)
+    assert planned.provider is not None
+    assert planned.provider.base_url == "https://vpce.example"
+
+
+def test_signing_without_its_library_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = AwsConfig(region="eu-west-1", access_key_id="AKIDEXAMPLE", secret_access_key="s")
+    config = elsewhere(provider="bedrock", model="m", aws=signed)
+    monkeypatch.setitem(sys.modules, "awscrt", None)
+    with pytest.raises(ConfigError, match=r"pip install 'interlingua\[bedrock\]'"):
+        build(plan(config, tmp_path), config)
