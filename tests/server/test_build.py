@@ -208,6 +208,10 @@ def test_a_type_and_a_row_say_the_operations(tmp_path: Path) -> None:
         ),
         ({"provider": "bedrock", "aws": REGION, "key": "k"}, "model: Amazon Bedrock has it in its"),
         ({"key": "k", "aws": REGION}, "aws: OpenAI isn't on AWS"),
+        (
+            {"provider": "voyage", "key": "k"},
+            "Voyage AI has no models of the type 'chat-completion'",
+        ),
     ],
 )
 def test_a_provider_that_cannot_be_called_is_told(

@@ -19,9 +19,10 @@ from interlingua.types.embeddings import (
     ImageInput,
 )
 from interlingua.types.models import EncodingFormat, InputType
+from interlingua.types.usage import Usage
 
 from .base import Reply
-from .encodings import Encoded, decode_vector, encode_vector
+from .encodings import Encoded, decode_vector, encode_vector, numbers
 from .error_wire import read_stated
 from .reply_wire import UsageOut, UsageWire, decode_reply, encoded, read_usage
 from .sampling_wire import ModelName, write_fields
@@ -157,7 +158,13 @@ def write_embeddings_reply(
 ) -> bytes:
     """The reply's body. OpenAI's has no id."""
     data = [
-        _Item(index, "embedding", encode_vector(vector, encoding or "float"))
+        _Item(
+            index,
+            "embedding",
+            encode_vector(vector, encoding or "float")
+            if embeddings.encoding is None
+            else [int(number) for number in numbers(vector)],
+        )
         for index, vector in enumerate(embeddings.vectors)
     ]
     prompt_tokens = embeddings.usage.prompt_tokens
@@ -189,5 +196,8 @@ def read_embeddings_reply(body: bytes) -> Embeddings:
     vectors = [b""] * len(order)
     for place, item in zip(order, reply.data, strict=True):
         vectors[place] = decode_vector(item.embedding)
-    usage = {"usage": read_usage(reply.usage)} if reply.usage else {}
-    return Embeddings(vectors=tuple(vectors), **usage)
+    usage = read_usage(reply.usage) if reply.usage else Usage()
+    if reply.usage and not usage.prompt_tokens:
+        # Voyage and Jina tell the total alone.
+        usage = Usage(reply.usage.total_tokens or 0)
+    return Embeddings(vectors=tuple(vectors), usage=usage)

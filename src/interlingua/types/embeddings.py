@@ -44,7 +44,12 @@ class ImageEmbeddingsRequest(_EmbeddingsRequest, frozen=True, kw_only=True):
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """One vector an input, in order: each is little-endian float32, ``4 * length`` bytes."""
+    """One vector an input, in order: each is little-endian float32, ``4 * length`` bytes.
+
+    ``encoding``: the numbers are already those of this encoding, as the model's provider makes
+    them; ``None``: they are of full precision.
+    """
 
     vectors: tuple[bytes, ...]
+    encoding: EncodingFormat | None = None
     usage: Usage = Usage()

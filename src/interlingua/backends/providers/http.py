@@ -27,14 +27,15 @@ from interlingua.types.chat import ChatDelta, ChatRequest
 from interlingua.types.chat_fold import unfold_chat, unfold_completion
 from interlingua.types.completions import CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
-from interlingua.types.models import ModelInfo
+from interlingua.types.models import EncodingFormat, ModelInfo
 
 from .credentials import Credential, Key
 from .deltas import ToolCalls, thoughts_apart
 from .entra import EntraToken
 from .failures import Retold, of_status, told_to_wait
-from .registry import ProviderModel, dialect
+from .registry import ProviderModel, VectorEncoding, dialect
 from .sigv4 import SigV4
+from .vectors import joined, pieces, told
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
@@ -73,10 +74,10 @@ class Upstream:
         )
         self._timeout_s = model.timeout_s
         self._pinned = model.model is not None
+        self._row = row
         self._streams = self.capabilities.streams is not False
         #: What is added to a request so that its stream tells the usage.
         self._usage = True if row.asks_for_usage and self._streams else None
-        self._encoding = "base64" if row.vectors == "base64" else None
         self._target = Target(
             base_path=row.path.replace("{model}", quote(model.model or "", safe="")),
             model=model.model,
@@ -119,15 +120,25 @@ class Upstream:
 
     async def embed(self, request: EmbeddingsRequest, call: CallContext) -> Embeddings:
         del call
-        request = replace(request, encoding_format=self._encoding)
-        wire = self._dialect.write_embeddings_call(request, self._target)
-        return await self._vectors(wire, len(request.inputs))
+        row = self._row
+        encoding = _asked(request.encoding_format, row.vectors)
+        request = replace(request, encoding_format=encoding)
+        made = []
+        for piece in pieces(request, row.max_inputs):
+            wire = self._dialect.write_embeddings_call(piece, self._target)
+            made.append(await self._vectors(wire, len(piece.inputs)))
+        return self._told(made, encoding, row.vectors)
 
     async def embed_images(self, request: ImageEmbeddingsRequest, call: CallContext) -> Embeddings:
         del call
-        request = replace(request, encoding_format=self._encoding)
-        wire = self._dialect.write_image_embeddings_call(request, self._target)
-        return await self._vectors(wire, len(request.inputs))
+        row = self._row
+        encoding = _asked(request.encoding_format, row.image_vectors)
+        request = replace(request, encoding_format=encoding)
+        made = []
+        for piece in pieces(request, row.max_images):
+            wire = self._dialect.write_image_embeddings_call(piece, self._target)
+            made.append(await self._vectors(wire, len(piece.inputs)))
+        return self._told(made, encoding, row.image_vectors)
 
     async def look(self, path: str) -> tuple[int, bytes]:
         """Status and body of what the provider has at a path, by GET; whatever the status."""
@@ -145,7 +156,9 @@ class Upstream:
         return replace(wire, headers={**wire.headers, **signed})
 
     async def _vectors(self, wire: HttpCall, wanted: int) -> Embeddings:
-        """One vector an input, in full precision: encodings are the server dialect's."""
+        """One vector an input. Full precision is asked for, and encodings are the server
+        dialect's, but where the provider makes its own: from its int8 other vectors follow.
+        """
         with self._retelling():
             async with self._send(wire) as reply:
                 embeddings = self._dialect.read_embeddings(await _body(reply))
@@ -155,6 +168,14 @@ class Upstream:
                     "empty ones."
                 )
             return embeddings
+
+    def _told(
+        self, made: Sequence[Embeddings], encoding: EncodingFormat | None, how: VectorEncoding
+    ) -> Embeddings:
+        """All vectors as one answer."""
+        with self._retelling():
+            whole = joined(made)
+            return told(whole, encoding) if how == "own" else whole
 
     async def _stream(
         self,
@@ -224,6 +245,13 @@ def create(model: ProviderModel) -> Upstream:
     if model.entra is not None:
         return Upstream(model, credential=EntraToken(model.entra))
     return Upstream(model)
+
+
+def _asked(wanted: EncodingFormat | None, how: VectorEncoding) -> EncodingFormat | None:
+    """The encoding to ask a provider for; ``None``: plain numbers."""
+    if how == "own":
+        return None if wanted == "float" else wanted
+    return "base64" if how == "base64" else None
 
 
 def _is_json(headers: Mapping[str, str]) -> bool:

@@ -23,7 +23,8 @@ from .entra import EntraIdentity
 from .families import Family, combined, families_of
 from .sigv4 import AwsKeys
 
-VectorEncoding = Literal["float", "base64"]
+#: ``own``: the encoding that the caller wants, since the provider makes them all itself.
+VectorEncoding = Literal["float", "base64", "own"]
 
 _FILE = Path(__file__).with_name("registry.toml")
 _PLACE = "{model}"
@@ -77,6 +78,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     completes: bool = False
     #: The encoding in which vectors are asked for; ``float`` asks for nothing.
     vectors: VectorEncoding = "float"
+    image_vectors: VectorEncoding = "float"
+    #: The most inputs of one call; more are asked for in several.
+    max_inputs: int | None = None
+    max_images: int | None = None
     capabilities: Capabilities = Capabilities()
     #: The document that says so.
     source: str
