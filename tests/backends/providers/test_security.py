@@ -18,6 +18,7 @@ from interlingua.gateway.negotiate import negotiate
 from interlingua.http import HttpCall
 from interlingua.types.embeddings import EmbeddingsRequest
 
+from ...support import amazon_events as amazon
 from ...support import scripted_upstream as wire
 from ...support.recorded import recorded
 from ...support.scripted_upstream import Request, ScriptedUpstream
@@ -37,10 +38,6 @@ JSON = st.recursive(
     | st.dictionaries(st.sampled_from(TEMPTING) | st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
 )  # fmt: skip
-_SAID = {
-    "anthropic": recorded("anthropic_stream.sse"),
-    "gemini": recorded("gemini_stream.sse"),
-}
 FIELDS = st.dictionaries(st.sampled_from(TEMPTING) | st.text(max_size=6), JSON, max_size=6)
 _PATHS = {
     "anthropic": "/base/messages",
@@ -49,6 +46,15 @@ _PATHS = {
     "gemini": "/base/models/theirs:streamGenerateContent",
     "openai": "/base/chat/completions",
     "mistral": "/base/chat/completions",
+    "bedrock": "/base/model/theirs/converse-stream",
+    "cohere-v2": "/base/chat",
+}
+#: On wires of another shape.
+_REPLIES = {
+    "anthropic": recorded("anthropic_stream.sse"),
+    "gemini": recorded("gemini_stream.sse"),
+    "bedrock": amazon.stream(*amazon.said("Hi")),
+    "cohere-v2": wire.events({"type": "message-end", "delta": {"finish_reason": "COMPLETE"}}),
 }
 
 
@@ -60,9 +66,11 @@ def test_no_field_of_a_request_changes_where_it_goes_and_with_what(
     """At any depth, on either route, under ``pass-through``."""
     path = _PATHS[provider]
     with ScriptedUpstream() as upstream, anyio.from_thread.start_blocking_portal() as portal:
-        upstream.on(path, _SAID.get(provider, wire.chat_stream("Hi")))
+        upstream.on(path, _REPLIES.get(provider, wire.chat_stream("Hi")))
         model = "theirs" if pinned or "theirs" in path else None
         backend = create(model_at(upstream.url + "/base", provider, model=model))
+
+        sent: list[object] = []
 
         @settings(max_examples=40, deadline=None)
         @given(FIELDS, st.sampled_from([AzureDialect(), OpenAIDialect()]))
@@ -73,19 +81,20 @@ def test_no_field_of_a_request_changes_where_it_goes_and_with_what(
                 headers={"extra-parameters": "pass-through"},
                 body=json.dumps(body).encode(),
             )
+            upstream.requests.clear()
             try:
                 request = dialect.read_chat(call)
                 request, _ = negotiate(request, backend.capabilities, "pass-through")
-            except ApiError:
-                return
-            try:
                 portal.call(answer, backend, request)
-            except InvalidValue:  # it says again what the wire says
+            except ApiError:
+                # Refused, and then nothing left.
+                assert not upstream.requests
                 return
+            sent.append(request)
             _as_configured(upstream.requests[-1], path, upstream.port)
 
         check()
-        assert upstream.requests
+        assert sent
         portal.call(backend.close)
 
 
