@@ -173,7 +173,7 @@ def test_only_known_names_go_to_the_engine():
     assert body.stop == ("a",)
     assert body.logit_bias == ((5, -100.0),)
     assert body.repeat_penalty == 1.5
-    assert body.repeat_last_n == -1
+    assert body.repeat_last_n == 65536
     assert body.grammar == ""
     assert sampling(ask(), "p", default_max=256).n_predict == 256
     assert sampling(ask(max_tokens=None), "p", default_max=256).n_predict == -1

@@ -34,6 +34,9 @@ _LAST_FIELDS = (
     "completion_probabilities",
 )
 _SEEDS = 2**32 - 1
+#: How far back a penalty looks: more tokens than an answer has. The engine refuses -1, which
+#: was "all" once, and keeps four bytes for each.
+_LOOK_BACK = 2**16
 
 
 class Generate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +55,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     repeat_penalty: float | None = None
-    #: How many tokens the penalties look back; -1: all.
+    #: How many tokens the penalties look back.
     repeat_last_n: int | None = None
     stop: tuple[str, ...] = ()
     logit_bias: tuple[tuple[int, float], ...] = ()
@@ -174,7 +177,7 @@ def sampling(request: Sampling, prompt: EnginePrompt, *, default_max: int | None
         frequency_penalty=request.frequency_penalty,
         presence_penalty=request.presence_penalty,
         repeat_penalty=request.repetition_penalty,
-        repeat_last_n=-1 if penalised else None,
+        repeat_last_n=_LOOK_BACK if penalised else None,
         stop=tuple(text for text in request.stop if text),
         logit_bias=_biases(request.logit_bias or {}),
         response_fields=_LAST_FIELDS,
