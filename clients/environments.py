@@ -28,13 +28,15 @@ class SetupFailed(Exception):
     """An environment can't be made; the message says why."""
 
 
-def python(name: str) -> Path:
-    """The interpreter of the environment with ``requirements/{name}.txt``, made if need be."""
-    requirements = HERE / "requirements" / f"{name}.txt"
+def python(name: str, of: Path = HERE) -> Path:
+    """The interpreter of the environment with ``requirements/{name}.txt`` below ``of``, made if
+    need be.
+    """
+    requirements = of / "requirements" / f"{name}.txt"
     made_of = requirements.read_bytes()
     if b"--editable" in made_of:
         made_of += (ROOT / "pyproject.toml").read_bytes()
-    folder = HOME / name
+    folder = HOME / name if of == HERE else HOME / of.name / name
     interpreter = folder / "bin" / "python"
     if _is_current(folder, made_of):
         return interpreter

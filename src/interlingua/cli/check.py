@@ -71,7 +71,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(
-    epilog="\b\nExamples:\n  interlingua check\n  interlingua check --config staging.toml --json"
+    epilog="\b\nExamples:\n  interlingua check\n  interlingua check --config staging.toml --json\n"
+    "  interlingua check --conformance http://127.0.0.1:8080"
 )
 @click.option(
     "--config",
@@ -89,13 +90,57 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     flag_value="try",
     help="Make one smallest call to each provider: it may cost a few tokens.",
 )
-def check(path: Path | None, as_json: bool, reach: "Reach | None") -> int:
-    """Validate a config and say what it would serve.
+@click.option(
+    "--conformance",
+    "url",
+    metavar="URL",
+    help="Instead: run the conformance suite against the server at this address.",
+)
+@click.option(
+    "--deployment",
+    metavar="NAME",
+    help="With --conformance: the one deployment to check; else all of the server's.",
+)
+@click.option(
+    "--key",
+    metavar="KEY",
+    help="With --conformance: the server's key. Else INTERLINGUA_API_KEY, else this machine's.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --conformance: the longest silence to bear.",
+)
+def check(
+    path: Path | None,
+    as_json: bool,
+    *,
+    reach: "Reach | None",
+    url: str | None,
+    deployment: str | None,
+    key: str | None,
+    timeout_s: float,
+) -> int:
+    """Validate a config and say what it would serve, or a server by the conformance suite.
 
-    Nothing is started or loaded. Providers are asked for their lists of models, with the
-    deployment's own credential: whether they are there, take it, and know the model. The exit
-    code is 1 if it can't be served as it is.
+    Of a config nothing is started or loaded. Providers are asked for their lists of models,
+    with the deployment's own credential: whether they are there, take it, and know the model.
+    The exit code is 1 if it can't be served as it is, or if a case of the suite fails.
     """
+    if url is not None:
+        if path is not None:
+            raise click.UsageError("--config and --conformance don't go together.")
+        from .conformance import Asked, check_server
+
+        return check_server(
+            Asked(url=url, key=key, deployment=deployment, timeout_s=timeout_s, as_json=as_json)
+        )
+    if deployment is not None or key is not None:
+        raise click.UsageError("--deployment and --key go with --conformance.")
     report = examine(path, reach or "look")
     if as_json:
         click.echo(msgspec.json.encode(report).decode())

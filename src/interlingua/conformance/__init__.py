@@ -1,0 +1,1 @@
+"""Cases that any server of this API must pass, derived from what a deployment says it can do."""
