@@ -5,7 +5,7 @@
 #   make test ARGS="tests/types"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix clients bench docs clean
+.PHONY: help serve test check fix clients peers bench docs clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -41,6 +41,10 @@ fix: $(VENV)/.dev ## format the code and mend what ruff can mend
 clients: $(VENV)/.dev ## run every client made for this API, unmodified, against a real server
 	@$(PULL)
 	@$(BIN)/python -m clients $(ARGS)
+
+peers: $(VENV)/.dev ## run the conformance suite with servers that others wrote behind ours
+	@$(PULL)
+	@$(BIN)/python -m peers $(ARGS)
 
 bench: $(VENV)/.dev ## measure, and print the tables of docs/benchmarks.md
 	@$(PULL)
