@@ -150,8 +150,8 @@ async def _typed(caller: Caller, declared: Declared, input_type: str) -> None:
     able = None if known is None else input_type in known
     if declared.honours("input_type") is False:
         able = False
-    if input_type == "text" and able is False:  # it asks for nothing
-        able = True
+    if input_type == "text" and able is False:  # it asks for nothing, so it may be taken
+        able = None
     _taken(input_type, taken=got.status == 200, able=able)
     if got.status != 200:
         expect(got.error(422, 400).names("input_type"), "the error doesn't name input_type")
