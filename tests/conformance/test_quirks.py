@@ -9,6 +9,8 @@ import pytest
 from interlingua.config.schema import Config
 from interlingua.conformance.calls import Got
 from interlingua.conformance.shapes import Chat, Chunk, ErrorBody, ToolCall, events, fold
+from interlingua.gateway.circuit import Circuit
+from interlingua.gateway.deployments import Deployment
 from interlingua.server.app import App
 from interlingua.server.build import build, plan
 
@@ -23,9 +25,14 @@ _ASK = {"messages": [{"role": "user", "content": "Hi"}]}
 class Stand(msgspec.Struct, frozen=True):
     http: httpx2.Client
     upstream: ScriptedUpstream
+    deployment: Deployment
 
     def call(self, **fields: object) -> Got:
-        """The reply to a chat. A stream that breaks raises."""
+        """The reply to a chat. A stream that breaks raises.
+
+        What failed before is forgotten: the deployment would rest from so many failures.
+        """
+        self.deployment.circuit = Circuit(self.deployment.name)
         reply = self.http.post("/chat/completions" + _VERSION, json={**_ASK, **fields})
         headers = {name.lower(): value for name, value in reply.headers.items()}
         return Got(status=reply.status_code, headers=headers, body=reply.content)
@@ -43,11 +50,10 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
             "timeout_s": 5.0,
         }
         config = msgspec.convert({"deployment": [deployment]}, Config)
-        app = App(
-            build(plan(config, tmp_path_factory.mktemp("quirks")), config).gateway, config, [KEY]
-        )
+        gateway = build(plan(config, tmp_path_factory.mktemp("quirks")), config).gateway
+        app = App(gateway, config, [KEY])
         with served(app) as url, httpx2.Client(base_url=url, headers={"api-key": KEY}) as http:
-            yield Stand(http, upstream)
+            yield Stand(http, upstream, gateway.deployments[0])
 
 
 def _ids(quirk: Quirk) -> str:
