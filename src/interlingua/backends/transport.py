@@ -1,28 +1,36 @@
-"""The one transport: HTTP over TCP or a Unix socket, by aiohttp."""
+"""The one transport: HTTP/1.1 over TCP, TLS or a Unix socket, connections kept."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import SimpleNamespace
-from urllib.parse import quote
+import asyncio
+import functools
+import re
+import ssl
+from collections import deque
+from types import TracebackType
+from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
-from yarl import URL
+from aiohappyeyeballs import start_connection
 
-from interlingua.errors import ConnectionLost, DeadlineExceeded, Unreachable, UpstreamError
+from interlingua.errors import Unreachable, UpstreamError
 from interlingua.http import HttpCall, HttpReply
 
+from .connection import Connection
+
 CONNECT_TIMEOUT_S = 10.0
-#: What a path may hold as it is, what is encoded already included.
-_IN_PATHS = "/%:@!$&'()*+,;=~"
+#: An idle connection is used again within this time: routers forget quiet ones.
+_IDLE_S = 15.0
+#: RFC 8305: the head start of an address before the next one is tried beside it.
+_HEAD_START_S = 0.25
+#: What a path may hold as it is; the rest is quoted. Escapes stay: a name may hold a slash.
+_PATH_SAFE = "/%:@!$&'()*+,;=-._~"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/%:@!$&'()*+,;=._~-]*")
 
 
-def request_url(base_url: str, path: str, query: Mapping[str, str]) -> URL:
-    """Where a call goes, spelled as on the wire: what is encoded stays so (aiohttp would decode
-    the colons of AWS's model names, which are signed encoded).
-    """
-    base = URL(base_url)
-    url = base.with_path(base.raw_path.rstrip("/") + quote(path, safe=_IN_PATHS), encoded=True)
-    return url.with_query(query) if query else url
+def target_of(base_path: str, call: HttpCall) -> str:
+    """Path and query as they stand on the wire. What is encoded already stays so."""
+    path = base_path + call.path
+    if not _PLAIN_PATH.fullmatch(path):
+        path = quote(path, safe=_PATH_SAFE)
+    return f"{path}?{urlencode(call.query, quote_via=quote)}" if call.query else path
 
 
 class HttpTransport:
@@ -46,132 +54,178 @@ class HttpTransport:
         """``first_byte_timeout_s``: how long the reply's head may take, where that isn't the
         longest silence of the call.
         """
-        self._base_url = base_url
+        parts = urlsplit(base_url)
+        self._tls = parts.scheme == "https"
+        self._host = parts.hostname or "engine"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._base_path = parts.path.rstrip("/")
+        self._authority = parts.netloc.rpartition("@")[2]
         self._socket_path = socket_path
         self._fresh = fresh_connections
         self._connect_timeout_s = connect_timeout_s
-        self._first_byte_timeout_s = first_byte_timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self.first_byte_timeout_s = first_byte_timeout_s
+        self._idle: deque[Connection] = deque()
+        self._all: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
 
-    def send(
-        self, call: HttpCall, *, timeout_s: float | None = None
-    ) -> AbstractAsyncContextManager[HttpReply]:
+    def send(self, call: HttpCall, *, timeout_s: float | None = None) -> "Exchange":
         """See :meth:`interlingua.http.Transport.send`."""
-        return self._exchange(call, timeout_s)
+        return Exchange(self, call, timeout_s)
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        self._stop_sweep()
+        self._idle.clear()
+        for connection in self._all:
+            connection.abort()
+        self._all.clear()
+        # Sockets are closed by the loop's next turn.
+        await asyncio.sleep(0)
 
-    @asynccontextmanager
-    async def _exchange(self, call: HttpCall, timeout_s: float | None) -> AsyncGenerator[HttpReply]:
-        response = await self._request(call, timeout_s)
-        try:
-            yield HttpReply(
-                status=response.status,
-                headers=_lower(response.headers),
-                chunks=_chunks(response),
-            )
-        finally:
-            # Closing, unlike releasing, tells the upstream at once that nobody listens.
-            if response.content.at_eof():
-                response.release()
+    def head(self, call: HttpCall) -> bytes:
+        """The request as it is sent, but for its body."""
+        lines = [
+            f"{call.method} {target_of(self._base_path, call)} HTTP/1.1",
+            f"host: {self._authority}",
+            "accept-encoding: identity",
+            *(f"{name}: {value}" for name, value in call.headers.items()),
+        ]
+        if call.body or call.method != "GET":
+            lines.append(f"content-length: {len(call.body)}")
+        head = "\r\n".join((*lines, "", ""))
+        if head.count("\n") != len(lines) + 1 or head.count("\r") != len(lines) + 1:
+            raise UpstreamError("A header for the upstream would hold a line's end.")
+        return head.encode("latin-1")
+
+    def reusable(self) -> Connection | None:
+        """A connection that carried a call before, and waits."""
+        loop = asyncio.get_running_loop()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.closed:
+                self._all.discard(connection)
+            elif loop.time() - connection.idle_since > _IDLE_S:
+                self._drop(connection)
             else:
-                response.close()
+                return connection
+        return None
 
-    async def _request(self, call: HttpCall, timeout_s: float | None) -> aiohttp.ClientResponse:
-        session = self._open_session()
-        first_byte_s = self._first_byte_timeout_s or timeout_s
-        while True:
-            trace = SimpleNamespace(reused=False)
-            try:
-                response = await session.request(
-                    call.method,
-                    request_url(self._base_url, call.path, call.query),
-                    headers={"accept-encoding": "identity", **call.headers},
-                    data=call.body or None,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None,
-                        connect=self._connect_timeout_s,
-                        sock_read=first_byte_s,
-                    ),
-                    trace_request_ctx=trace,
+    async def connect(self) -> Connection:
+        """A new connection.
+
+        Raises:
+            Unreachable: nobody is there, or doesn't show a certificate that is right.
+        """
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                connection = await self._connected()
+        except TimeoutError as error:
+            raise Unreachable(
+                f"The upstream can't be reached within {self._connect_timeout_s:g} seconds."
+            ) from error
+        except OSError as error:
+            raise Unreachable("The upstream can't be reached.") from error
+        self._all.add(connection)
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """A call is over; its connection waits for another one if it can."""
+        if not connection.finish():
+            self._all.discard(connection)
+        elif self._fresh:
+            self._drop(connection)
+        else:
+            self._idle.append(connection)
+            if self._sweep is None:
+                loop = asyncio.get_running_loop()
+                self._sweep = loop.call_later(_IDLE_S, self._drop_stale)
+
+    async def _connected(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        make = functools.partial(Connection, loop)
+        if self._socket_path is not None:
+            _, connection = await loop.create_unix_connection(make, self._socket_path)
+            return connection
+        found = await loop.getaddrinfo(self._host, self._port, type=1)  # SOCK_STREAM
+        end = await start_connection(found, happy_eyeballs_delay=_HEAD_START_S, loop=loop)
+        try:
+            if self._tls:
+                _, connection = await loop.create_connection(
+                    make, sock=end, ssl=_trust(), server_hostname=self._host
                 )
-                break
-            except aiohttp.ClientConnectorError as error:
-                raise Unreachable("The upstream can't be reached.") from error
-            except aiohttp.ConnectionTimeoutError as error:
-                raise Unreachable(
-                    f"The upstream can't be reached within {self._connect_timeout_s:g} seconds."
-                ) from error
-            except aiohttp.ServerTimeoutError as error:
-                raise _silent(first_byte_s) from error
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            else:
+                _, connection = await loop.create_connection(make, sock=end)
+        except BaseException:
+            end.close()
+            raise
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        connection.abort()
+
+    def _drop_stale(self) -> None:
+        self._sweep = None
+        loop = asyncio.get_running_loop()
+        while self._idle and loop.time() - self._idle[0].idle_since >= _IDLE_S:
+            self._drop(self._idle.popleft())
+        if self._idle:
+            left = self._idle[0].idle_since + _IDLE_S - loop.time()
+            self._sweep = loop.call_later(max(left, 0.1), self._drop_stale)
+
+    def _stop_sweep(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+
+class Exchange:
+    """One call and its reply; leaving it before the reply's end closes the connection."""
+
+    def __init__(self, transport: HttpTransport, call: HttpCall, timeout_s: float | None) -> None:
+        self._transport = transport
+        self._call = call
+        self._timeout_s = timeout_s
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> HttpReply:
+        transport, call = self._transport, self._call
+        head = transport.head(call)
+        first_byte_s = transport.first_byte_timeout_s or self._timeout_s
+        while True:
+            connection = transport.reusable()
+            reused = connection is not None
+            if connection is None:
+                connection = await transport.connect()
+            try:
+                await connection.request(head, call.body, first_byte_s)
+            except UpstreamError:
+                transport.release(connection)
                 # Each try takes a stale connection out of the pool, so this ends.
-                if not trace.reused:
-                    raise ConnectionLost("The upstream closed the connection.") from error
-            except aiohttp.ClientError as error:
-                raise UpstreamError("The upstream's reply is not valid HTTP.") from error
-        if first_byte_s != timeout_s and response.connection is not None:
-            protocol = response.connection.protocol
-            if protocol is not None:
-                protocol.read_timeout = timeout_s
-                protocol.start_timeout()
-        return response
+                if not reused or connection.heard:
+                    raise
+            except BaseException:
+                transport.release(connection)
+                raise
+            else:
+                break
+        self._connection = connection
+        connection.silent_for(self._timeout_s)
+        return HttpReply(status=connection.status, headers=connection.headers, chunks=connection)
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=self._connector(),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                skip_auto_headers=("user-agent",),
-                trace_configs=[] if self._fresh else [_reuse_tracer()],
-            )
-        return self._session
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        if self._socket_path is None:
-            return aiohttp.TCPConnector(limit=0, force_close=self._fresh)
-        return aiohttp.UnixConnector(self._socket_path, limit=0, force_close=self._fresh)
-
-
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in response.content.iter_any():
-            yield chunk
-    except aiohttp.ServerTimeoutError as error:
-        raise _silent(None) from error
-    except aiohttp.ClientError as error:
-        raise UpstreamError("The upstream broke its reply off.") from error
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers by lower-case name; of a repeated one the first value."""
-    first: dict[str, str] = {}
-    for name, value in headers.items():
-        first.setdefault(name.lower(), value)
-    return first
-
-
-def _silent(timeout_s: float | None) -> DeadlineExceeded:
-    within = "in time" if timeout_s is None else f"within {timeout_s:g} seconds"
-    return DeadlineExceeded(f"The upstream sent nothing {within}.")
-
-
-def _reuse_tracer() -> aiohttp.TraceConfig:
-    tracer = aiohttp.TraceConfig()
-
-    async def reused(
-        _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        _params: aiohttp.TraceConnectionReuseconnParams,
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        context.trace_request_ctx.reused = True
+        if self._connection is not None:
+            self._transport.release(self._connection)
 
-    tracer.on_connection_reuseconn.append(reused)
-    return tracer
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """What this machine trusts; reading it takes a while."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

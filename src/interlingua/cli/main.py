@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 #: Module that a command may miss → the extra that brings it, and what the extra is for.
 EXTRAS: dict[str, tuple[str, str]] = {
+    "aiohappyeyeballs": ("server", "the server"),
     "aiohttp": ("server", "the server"),
     "httptools": ("server", "the server"),
     "uvicorn": ("server", "the server"),

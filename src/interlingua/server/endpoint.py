@@ -11,7 +11,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -42,9 +43,11 @@ from .auth import UNLIMITED, Authenticator, Caller
 from .exchange import BODY_TIMEOUT_S, Exchange
 from .media import Pictured, remote_images, with_images
 from .metering import metered
-from .remote_images import FetchLimits, RemoteImages
 from .routes import Match, match
 from .streaming import stream
+
+if TYPE_CHECKING:
+    from .remote_images import RemoteImages
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
@@ -91,9 +94,6 @@ class Endpoint:
         self._settings = settings
         self._meter = meter
         self._documented = settings.is_local if settings.docs is None else settings.docs
-        self._images = RemoteImages(
-            settings.remote_images, FetchLimits(call_bytes=settings.max_body_bytes)
-        )
         self._started = int(time.time())
         #: The clocks of bodies that are being read.
         self._reading: set[asyncio.Timeout] = set()
@@ -104,6 +104,13 @@ class Endpoint:
             "embeddings": self._embed,
             "image_embeddings": self._embed_images,
         }
+
+    @cached_property
+    def _images(self) -> "RemoteImages":
+        from .remote_images import FetchLimits, RemoteImages  # noqa: PLC0415 - few need its client
+
+        limits = FetchLimits(call_bytes=self._settings.max_body_bytes)
+        return RemoteImages(self._settings.remote_images, limits)
 
     def drain(self, *, refuse: bool) -> None:
         """Give up calls that are only half sent, and take no new ones if ``refuse``."""

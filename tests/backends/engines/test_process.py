@@ -231,9 +231,7 @@ async def test_a_death_before_the_first_word_is_a_503(looping, monkeypatch):
         waiting = asyncio.create_task(anext(engine.chat(ask(), CALL)))  # there is no slot left
         child = engine.process._child
         assert child
-        connector = child.transport._open_session().connector
-        assert connector
-        while len(connector._acquired) < 2:
+        while len(child.transport._all) < 2:
             await asyncio.sleep(0)
         assert engine.process.pid
         os.kill(engine.process.pid, signal.SIGKILL)

@@ -9,10 +9,11 @@ the config names.
 import io
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import msgspec
 
-from interlingua.backends.transport import request_url
+from interlingua.backends.transport import target_of
 from interlingua.http import HttpCall
 
 
@@ -52,17 +53,16 @@ class SigV4:
         )
         self._region = keys.region
         self._service = service
-        self._base_url = base_url
+        self._address = urlsplit(base_url)
         self._now = now
 
     async def headers(self, call: HttpCall) -> Mapping[str, str]:
-        url = request_url(self._base_url, call.path, call.query)
-        unsigned = {"host": url.host_port_subcomponent or ""}
+        unsigned = {"host": self._address.netloc}
         if "content-type" in call.headers:
             unsigned["content-type"] = call.headers["content-type"]
         request = self._http.HttpRequest(
             call.method,
-            url.raw_path_qs,
+            target_of(self._address.path.rstrip("/"), call),
             self._http.HttpHeaders(list(unsigned.items())),
             io.BytesIO(call.body),
         )
