@@ -1,5 +1,8 @@
 """What the bodies of chat and text completions share, read and written."""
 
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -102,12 +105,19 @@ def read_sampling(body: SamplingBody) -> dict[str, Any]:
 
 def write_fields(request: msgspec.Struct) -> dict[str, Any]:
     """The fields of a request that were given, by name, unknown ones first."""
-    fields: dict[str, Any] = {}
-    for name in request.__struct_fields__:
-        value = getattr(request, name)
-        if value is not None and value is not UNSET and value != ():
-            fields[name] = value
+    names = request.__struct_fields__
+    fields = {
+        name: value
+        for name, value in zip(names, _values(type(request))(request), strict=True)
+        if value is not None and value is not UNSET and value != ()
+    }
     return {**fields.pop("extra", {}), **fields}
+
+
+@cache
+def _values(kind: type[msgspec.Struct]) -> Callable[[msgspec.Struct], tuple[Any, ...]]:
+    """Gets all fields of such a request at once."""
+    return attrgetter(*kind.__struct_fields__)
 
 
 def write_sampling(request: Sampling, model: str | None) -> dict[str, Any]:

@@ -7,7 +7,9 @@ Rules of this file:
 - Unknown names are judged first, then values, the first found.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -103,9 +105,7 @@ def negotiate(
         request, changes = _settle_extra(request, can, policy)
     if can.refuses:
         request = _settle_refused(request, can.refuses, can.renames or {})
-    for name, value in given(request):
-        _refuse_unsupported(name, value, can)
-        _check_range(name, value, can)
+    _check_given(request, can)
     for check in _CHECKS[type(request)]:
         check(request, can)
     if isinstance(request, ChatRequest):
@@ -119,15 +119,31 @@ def negotiate(
     return request, changes
 
 
-def given(request: _AnyRequest) -> Iterator[tuple[str, object]]:
+def _check_given(request: _AnyRequest, can: Capabilities) -> None:
+    if can.parameters is None and can.ranges is None:
+        return
+    for name, value in given(request):
+        _refuse_unsupported(name, value, can)
+        _check_range(name, value, can)
+
+
+def given(request: _AnyRequest) -> list[tuple[str, object]]:
     """The known top-level parameters that the caller gave a value, by their wire names."""
-    for field in request.__struct_fields__:
-        if field in NOT_PARAMETERS:
-            continue
-        value = getattr(request, field)
-        if value is UNSET or value == () or (value is None and field != "max_tokens"):
-            continue
-        yield field, value
+    names, values = _parameters(type(request))
+    return [
+        (name, value)
+        for name, value in zip(names, values(request), strict=True)
+        if (value is not None or name == "max_tokens") and value is not UNSET and value != ()
+    ]
+
+
+@cache
+def _parameters(
+    kind: type[_AnyRequest],
+) -> tuple[tuple[str, ...], Callable[[_AnyRequest], tuple[object, ...]]]:
+    """What a kind of request has of parameters, and how to get them all at once."""
+    names = tuple(name for name in kind.__struct_fields__ if name not in NOT_PARAMETERS)
+    return names, attrgetter(*names)
 
 
 def _renamed(request: ChatRequest, renames: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -12,8 +12,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import cached_property
+from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
-from uuid import uuid4
 
 import msgspec
 
@@ -69,7 +69,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
 
     def reply(self, answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> Reply:
         return Reply(
-            id=uuid4().hex,
+            id=token_hex(16),
             created=int(time.time()),
             model=answer.deployment.name,
             api_version=self.http.query.get("api-version"),

@@ -12,9 +12,9 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
+from secrets import token_hex
 from typing import Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 from interlingua.errors import BodyTooLarge, CallerError, RequestTimeout
 from interlingua.headers import (
@@ -37,8 +37,23 @@ STALL_S = 60.0
 #: How long an oversized body is read on, unkept, so that its sender gets to read the reply;
 #: and how long a client may take to read the end of what is broken off.
 _LINGER_S = 5.0
+_OWN_IDS = tuple(header.name.encode() for header in REQUEST_IDS)
+_NO_SNIFFING = (NO_SNIFFING.name.encode(), b"nosniff")
+_CLIENT_ID_BACK = CLIENT_REQUEST_ID_BACK.name.encode()
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,128}")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+#: Where a scope holds the server's connection.
+CONNECTION = "interlingua.connection"
+
+
+class Connected(Protocol):
+    """A connection that tells of its end."""
+
+    def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
+        """Have ``leave`` called when the client leaves, at once if it has; what ends that."""
+        ...
 
 
 class ClientGone(Exception):
@@ -57,7 +72,7 @@ class Exchange:
     """One request and its reply. Lives as long as the call."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.id = uuid4().hex
+        self.id = token_hex(16)
         self.method = cast(str, scope["method"])
         self.path = cast(str, scope["path"])
         self.raw_headers = tuple(cast("list[tuple[bytes, bytes]]", scope["headers"]))
@@ -66,6 +81,8 @@ class Exchange:
         self.finished = False
         #: Told the status just before the last byte of a proper reply leaves.
         self.on_end: Callable[[int], None] | None = None
+        #: The server's own connection, where it is one that tells of its end.
+        self._connection = cast("Connected | None", scope.get(CONNECTION))
         self._query = cast(bytes, scope.get("query_string", b""))
         self._receive = receive
         self._send = send
@@ -159,13 +176,8 @@ class Exchange:
                 gone = True
                 task.cancel()
 
-        async def watch() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            leave()
-
         self._leave = leave
-        watcher = asyncio.create_task(watch())
+        stop_watching = self._watch(leave)
         try:
             yield
         except asyncio.CancelledError:
@@ -173,9 +185,21 @@ class Exchange:
                 raise ClientGone from None
             raise
         finally:
-            watcher.cancel()
+            stop_watching()
             if self._stall_check is not None:
                 self._stall_check.cancel()
+
+    def _watch(self, leave: Callable[[], None]) -> Callable[[], object]:
+        """Have ``leave`` called when the client does; what ends the watch."""
+        if self._connection is not None:
+            return self._connection.watch(leave)
+
+        async def watch() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            leave()
+
+        return asyncio.create_task(watch()).cancel
 
     async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole reply."""
@@ -254,17 +278,15 @@ class Exchange:
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
-        stated = {
-            **{header.name: self.id for header in REQUEST_IDS},
-            NO_SNIFFING.name: "nosniff",
-        }
+        own = self.id.encode()
+        pairs = [
+            *((name, own) for name in _OWN_IDS),
+            _NO_SNIFFING,
+            *((name.encode(), _harmless(value)) for name, value in headers.items()),
+        ]
         theirs = self.headers.get(CLIENT_REQUEST_ID.name)
         if theirs is not None and _CLIENT_ID.fullmatch(theirs):
-            stated[CLIENT_REQUEST_ID_BACK.name] = theirs
-        pairs = [
-            (name.encode("ascii"), _UNPRINTABLE.sub("?", value).encode("ascii"))
-            for name, value in (stated | dict(headers)).items()
-        ]
+            pairs.append((_CLIENT_ID_BACK, theirs.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def _linger(self) -> None:
@@ -277,6 +299,13 @@ class Exchange:
                     message = await self._receive()
                     if message["type"] == "http.disconnect" or not message.get("more_body"):
                         return
+
+
+def _harmless(value: str) -> bytes:
+    """The value as a header may hold it: nothing in it ends a line."""
+    if value.isascii() and value.isprintable():
+        return value.encode()
+    return _UNPRINTABLE.sub("?", value).encode("ascii")
 
 
 def _headers(raw: RawHeaders) -> Mapping[str, str]:

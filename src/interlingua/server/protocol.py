@@ -8,11 +8,14 @@ Rules of this file:
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from .exchange import CONNECTION
 
 #: How long a request's head may take from its first byte on.
 HEAD_S = 10.0
@@ -41,6 +44,8 @@ class Connection(HttpToolsProtocol):
         self._state = server_state
         self._in_head = False
         self._draining = False
+        self._lost = False
+        self._leave: Callable[[], None] | None = None
         #: Ends the connection: in a head that takes too long, or idle while the server stops.
         self._clock: asyncio.TimerHandle | None = None
 
@@ -58,6 +63,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:  # type: ignore[explicit-override]  # see above
         self._in_head = False
+        cast("dict[str, object]", self.scope)[CONNECTION] = self
         super().on_headers_complete()
         if self._draining and self.cycle is not None:
             # It says `Connection: close`.
@@ -66,6 +72,21 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # type: ignore[explicit-override]  # see above
         self._stop_clock()
         super().connection_lost(exc)
+        self._lost = True
+        if self._leave is not None:
+            self._leave()
+
+    def watch(self, leave: Callable[[], None]) -> Callable[[], None]:
+        """See :class:`~.exchange.Connected`."""
+        # An end is only noticed while it is read.
+        self.flow.resume_reading()
+        self._leave = leave
+        if self._lost:
+            self.loop.call_soon(leave)
+        return self._unwatch
+
+    def _unwatch(self) -> None:
+        self._leave = None
 
     def shutdown(self) -> None:  # type: ignore[explicit-override]  # see above
         """The server is stopping: the reply under way is the last one, and an idle connection
