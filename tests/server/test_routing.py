@@ -495,16 +495,16 @@ async def test_the_first_byte_and_the_next_have_limits_of_their_own(two: Two) ->
     a, _, farm = two
     farm.urls = {"a": a.url}
     begun = wire.events(wire.chat_chunk({"role": "assistant"}), done=False).ending("hold")
-    for reply, times, limit in (
-        (wire.Reply(end="silent"), {"first_byte_timeout_s": 0.1, "timeout_s": 30}, "0.1"),
-        (begun, {"first_byte_timeout_s": 30, "timeout_s": 0.1}, "in time"),
+    for reply, times in (
+        (wire.Reply(end="silent"), {"first_byte_timeout_s": 0.1, "timeout_s": 30}),
+        (begun, {"first_byte_timeout_s": 30, "timeout_s": 0.1}),
     ):
         a.on(PATH, reply)
         async with farm.app(said={"a": times}) as app:
             began = time.monotonic()
             told = await ask(app)
         assert told.status_code == 504
-        assert limit in str(error_of(told)["message"])
+        assert "within 0.1 seconds" in str(error_of(told)["message"])
         assert time.monotonic() - began < 5
 
 

@@ -12,7 +12,7 @@ Rules of this file:
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import jwt
 import msgspec
@@ -142,10 +142,11 @@ async def _get(url: str) -> bytes:
         ApiError: nothing answers, or not properly.
     """
     parts = urlsplit(url)
-    path = urlunsplit(("", "", parts.path, parts.query, ""))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
     transport = HttpTransport(f"{parts.scheme}://{parts.netloc}", fresh_connections=True)
     try:
-        call = HttpCall(method="GET", path=path, headers={"accept": "application/json"})
+        asked = {"accept": "application/json"}
+        call = HttpCall(method="GET", path=parts.path or "/", query=query, headers=asked)
         async with transport.send(call) as reply:
             if reply.status != 200:
                 raise _FetchError(f"{url} answers with status {reply.status}")
