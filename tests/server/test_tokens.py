@@ -183,11 +183,11 @@ async def test_es256_is_accepted_with_its_own_curve_only(issuer: Issuer) -> None
         ({"aud": None}, "the token lacks a claim that it must have"),
         ({"exp": None}, "the token lacks a claim that it must have"),
         ({"exp": 1}, "the token has expired"),
-        ({"exp": time.time() - 120}, "the token has expired"),
+        ({"exp": 1_000_000_000}, "the token has expired"),
         ({"exp": "soon"}, "it is not a token"),
         ({"exp": [1]}, "it is not a token"),
         ({"exp": float("inf")}, "it is not a token"),
-        ({"nbf": time.time() + 600}, "the token is not valid yet"),
+        ({"nbf": 4_000_000_000}, "the token is not valid yet"),
     ],
 )
 async def test_claims_that_do_not_hold_are_refused(

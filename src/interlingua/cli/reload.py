@@ -29,7 +29,8 @@ _ANSWER_WITHIN_S = 120.0
     metavar="DIRECTORY",
     help="The server's data directory, if not where it is by itself.",
 )
-def reload(*, workers: bool, port: int | None, data_dir: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON object.")
+def reload(*, workers: bool, port: int | None, data_dir: str | None, as_json: bool) -> int:
     """Have this machine's server read its config again, without a pause.
 
     Calls under way end as they began; what comes later is answered by the new config. One
@@ -50,7 +51,10 @@ def reload(*, workers: bool, port: int | None, data_dir: str | None) -> int:
     if not servers:
         raise ConfigError(f"no server runs with the data directory {directory}.")
     told = msgspec.json.decode(_ask(servers[0], "restart" if workers else "reload"), type=Told)
-    click.echo(told.said, err=not told.done)
+    if as_json:
+        click.echo(msgspec.json.encode(told).decode())
+    else:
+        click.echo(told.said, err=not told.done)
     return 0 if told.done else 1
 
 
