@@ -77,6 +77,41 @@ base_url = "{url}"
 type = "embedding"
 {settings}
 """
+#: Credentials that are made into something else for each call, or fetched.
+SIGNED = """
+[[deployment]]
+name = "entra"
+provider = "azure-openai"
+base_url = "{url}"
+model = "m"
+[deployment.entra]
+tenant = "well"
+client_id = "application"
+client_secret = "${{ENTRA_SECRET}}"
+authority = "{url}"
+
+[[deployment]]
+name = "entra-refused"
+provider = "azure-openai"
+base_url = "{url}"
+model = "m"
+[deployment.entra]
+tenant = "refused"
+client_id = "application"
+client_secret = "${{OTHER_ENTRA_SECRET}}"
+authority = "{url}"
+
+[[deployment]]
+name = "bedrock"
+provider = "bedrock"
+base_url = "{url}"
+model = "m"
+[deployment.aws]
+region = "us-east-1"
+access_key_id = "${{AWS_KEY_ID}}"
+secret_access_key = "${{AWS_SECRET}}"
+session_token = "${{AWS_TOKEN}}"
+"""
 #: What callers send, by what it is.
 CALLERS = {
     "a wrong key": canary(),
@@ -85,6 +120,7 @@ CALLERS = {
     "a query's key": canary(),
     "a prompt": canary(),
     "the provider's error": canary(),
+    "a fetched token": canary(),
 }
 PROMPT = CALLERS["a prompt"]
 TOLD = CALLERS["the provider's error"]
@@ -144,6 +180,15 @@ MODES = (
 )
 
 
+def directory_says(request: Request) -> Reply:
+    """Entra ID: a token for one tenant; the other one's secret is refused, and repeated."""
+    if "/well/" in request.path:
+        token = CALLERS["a fetched token"]
+        return json_reply({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+    sent = request.body.decode()
+    return json_reply({"error": "invalid_client", "error_description": f"{sent} {TOLD}"}, 401)
+
+
 class Seen:
     """Everything that came out, by where it was seen."""
 
@@ -200,7 +245,7 @@ def config_of(url: str) -> str:
     return SERVER + "".join(
         DEPLOYMENT.format(name=name, url=url, settings=settings)
         for name, settings in DEPLOYMENTS.items()
-    )
+    ) + SIGNED.format(url=url)
 
 
 @pytest.fixture
@@ -210,6 +255,9 @@ def seen(tmp_path: Path) -> Iterator[Seen]:
         for path in (CHAT, COMPLETE, EMBED):
             for prefix in ("", "/openai/deployments/m"):
                 upstream.on(prefix + path, upstream_says)
+        upstream.on("/model/m/converse-stream", upstream_says)
+        for tenant in ("well", "refused"):
+            upstream.on(f"/{tenant}/oauth2/v2.0/token", directory_says)
         config = config_of(upstream.url)
         (tmp_path / "config.toml").write_text(config)
         names = re.findall(r"\$\{(\w+)\}", config)
@@ -280,6 +328,11 @@ def good_and_failing_calls(seen: Seen) -> None:
             for path in (EMBED, "/v1" + EMBED):
                 seen.call(path, {"model": f"{name}.embed", "input": [text]})
         seen.call("/v1" + COMPLETE, {"model": "azure", "prompt": text})
+        for name in ("entra", "entra-refused", "bedrock"):
+            chat = {"messages": [{"role": "user", "content": text}], "model": name}
+            status = seen.call(CHAT, chat)
+            assert (status == 200) == (mode == "well" and name == "entra"), (mode, name, status)
+            seen.call("/v1" + CHAT, {**chat, "stream": True})
     for wrong in WRONG:
         assert seen.call(CHAT, wrong) >= 400
         seen.call("/v1" + CHAT, wrong)
