@@ -6,6 +6,7 @@ Each reply's shape, the names and types of all that is in it, is that of the mod
 
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import httpx2
@@ -14,6 +15,8 @@ from azure.ai.inference import ChatCompletionsClient, EmbeddingsClient, ImageEmb
 from azure.ai.inference.models import ImageEmbeddingInput
 from azure.core.credentials import AzureKeyCredential
 
+from ..server.service import KEY
+from ..support import scripted_providers
 from ..support.scripted_upstream import (
     Reply,
     Request,
@@ -45,7 +48,7 @@ TYPES = {
 }
 ASK = [{"role": "user", "content": "Name the capital of France."}]
 #: What the API has only where the model tells it.
-OPTIONAL = {"prompt_tokens_details", "completion_tokens_details"}
+OPTIONAL = {"reasoning_content", "prompt_tokens_details", "completion_tokens_details"}
 PICTURE = data_url(picture("red"))
 
 
@@ -241,6 +244,28 @@ def test_only_the_name_of_the_model_changes(
     model = f"{provider}.{operation}"
     assert shape(PROGRAM[operation](server, model)) == local[operation]
     assert shape(info(server, model)) == shape(info(server, LOCAL[operation]))
+
+
+#: Wires of their own shape, behind scripted providers that judge what they are asked.
+OPERATIONS = {type_: operation for operation, type_ in TYPES.items()}
+NATIVE = [
+    (name, OPERATIONS[model.type])
+    for name, (row, model) in scripted_providers.deployments().items()
+    if row.dialect not in {"azure", "openai"}
+]
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    with scripted_providers.standing(tmp_path_factory.mktemp("native")) as stand:
+        yield SimpleNamespace(url=stand.url, key=KEY)
+
+
+@pytest.mark.parametrize(("model", "operation"), NATIVE)
+def test_a_wire_of_another_shape_comes_out_in_the_same(
+    native: Server, local: dict[str, object], model: str, operation: str
+) -> None:
+    assert shape(PROGRAM[operation](native, model)) == local[operation]
 
 
 def test_the_official_client_asks_them_all(server: Server) -> None:
