@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from tests.support.scripted_providers import Providers, deployments
 from tests.support.scripted_upstream import (
     Reply,
     Request,
@@ -14,7 +16,9 @@ from tests.support.scripted_upstream import (
     html,
     json_reply,
 )
+from tests.support.wires import script
 
+from interlingua.backends.providers.registry import rows
 from interlingua.cli.main import run
 
 KEY = "the-key-of-the-provider-0815"
@@ -157,3 +161,30 @@ def test_a_try_makes_one_smallest_call(check: Check) -> None:
         assert len(upstream.requests) == 3
     assert code == 1
     assert "No such model" in shown
+
+
+def test_what_every_row_of_the_registry_would_serve_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVIDER_KEY", script.KEY)
+    with Providers() as providers:
+        config = ""
+        for name, (row, model) in deployments().items():
+            path = urlsplit(row.base_url or "").path
+            config += (
+                f'[[deployment]]\nname = "{name}"\nprovider = "{row.name}"\nmodel = "theirs"\n'
+                f'base_url = "{providers.url}/{row.name}{path}"\ntype = "{model.type}"\n'
+                'key = "${PROVIDER_KEY}"\n'
+            )
+        (tmp_path / "rows.toml").write_text(config)
+        assert run(["check", "-c", str(tmp_path / "rows.toml"), "--try", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["problems"] == []
+    told = {each["name"]: each for each in report["providers"]}
+    assert told.keys() == deployments().keys()
+    assert {each["provider"] for each in told.values()} == {row.name for row in rows()}
+    for name, each in told.items():
+        assert each["reachable"], name
+        assert each["credential"] == "accepted", name
+        assert each["capabilities"]["operations"], name
+        assert each["parameters"], name

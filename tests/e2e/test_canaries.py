@@ -242,10 +242,14 @@ class Seen:
 
 
 def config_of(url: str) -> str:
-    return SERVER + "".join(
-        DEPLOYMENT.format(name=name, url=url, settings=settings)
-        for name, settings in DEPLOYMENTS.items()
-    ) + SIGNED.format(url=url)
+    return (
+        SERVER
+        + "".join(
+            DEPLOYMENT.format(name=name, url=url, settings=settings)
+            for name, settings in DEPLOYMENTS.items()
+        )
+        + SIGNED.format(url=url)
+    )
 
 
 @pytest.fixture
