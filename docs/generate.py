@@ -60,6 +60,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[s
 def _configuration() -> Iterator[str]:
     for part in (
         schema.ServerConfig,
+        schema.KeyConfig,
         schema.DeploymentConfig,
         schema.AwsConfig,
         schema.EntraConfig,
@@ -365,6 +366,10 @@ CONSTANTS = (
     ("gateway/circuit.py", "LONGEST_OPEN_S", "the longest that it does"),
     ("gateway/circuit.py", "LONGEST_REST_S", "the longest rest for a provider's Retry-After"),
     ("gateway/circuit.py", "RETRY_SHARE", "retries, as a share of a deployment's calls under way"),
+    ("gateway/allowance.py", "BYTES_A_TOKEN", "bytes of a prompt's text that are reckoned a token"),
+    ("gateway/allowance.py", "ANSWER_TOKENS", "what an answer is reckoned to take without a limit"),
+    ("server/leases.py", "_TELL_EVERY_S", "how often a worker tells what it used of its limits"),
+    ("server/leases.py", "_ANSWER_WITHIN_S", "how long a call waits for a piece of a limit"),
     ("gateway/routing.py", "RETRY_PAUSE_S", "the pause before a retry, and by chance up to …"),
     ("gateway/routing.py", "RETRY_JITTER_S", "… so much more"),
     ("backends/engines/restarts.py", "_MOST_IN_WINDOW", "crashes that open the circuit …"),

@@ -101,6 +101,22 @@ RETRY_AFTER = ReplyHeader(
     frozenset({429, 503}),
     Annotated[int, Meta(ge=0)],
 )
+_REQUESTS_LIMIT = "Of the caller's limit of requests, where it has one: "
+_TOKENS_LIMIT = "Of the caller's limit of tokens, a minute's or today's, where it has one: "
+_RESET = "how long until all of it is left again, as in `1s` or `6m0s`."
+#: Of requests, and of tokens: how much in all, how much is left, and when all is.
+RATE_LIMITS = tuple(
+    (
+        ReplyHeader(
+            f"x-ratelimit-limit-{what}", said + "how much it is.", values=int, always=False
+        ),
+        ReplyHeader(
+            f"x-ratelimit-remaining-{what}", said + "what is left.", values=int, always=False
+        ),
+        ReplyHeader(f"x-ratelimit-reset-{what}", said + _RESET, always=False),
+    )
+    for what, said in (("requests", _REQUESTS_LIMIT), ("tokens", _TOKENS_LIMIT))
+)
 CHALLENGE = ReplyHeader("www-authenticate", "`Bearer`.", "error", frozenset({401}))
 ALLOW = ReplyHeader("allow", "The method that the path takes.", "error", frozenset({405}))
 MODEL_ERROR = (
@@ -124,6 +140,7 @@ REPLY = (
     *REQUEST_IDS,
     CLIENT_REQUEST_ID_BACK,
     NO_SNIFFING,
+    *(header for headers in RATE_LIMITS for header in headers),
     *ANSWERED_BY,
     CHANGES,
     CACHE_CONTROL,

@@ -48,6 +48,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     #: How often a call asked it again, and how often one went on to another.
     retries: int
     fallbacks: int
+    #: Calls that a limit refused.
+    limited: int = 0
     #: Resident memory of its engine's process; ``None``: it has none now, or none of its own.
     memory_bytes: int | None = None
 
@@ -258,6 +260,11 @@ class _Deployments(Collector):
             "Calls that went on to another deployment, since this one had failed or rested.",
             labels=("deployment",),
         )
+        limited = CounterMetricFamily(
+            "interlingua_limited",
+            "Calls that were refused at the deployment by its limit, or by their caller's.",
+            labels=("deployment",),
+        )
         for seen in self._observe():
             calls.add_metric((seen.deployment,), seen.calls)
             for name in seen.states:
@@ -266,6 +273,7 @@ class _Deployments(Collector):
                 circuit.add_metric((seen.deployment, name), float(name == seen.circuit))
             retries.add_metric((seen.deployment,), seen.retries)
             fallbacks.add_metric((seen.deployment,), seen.fallbacks)
+            limited.add_metric((seen.deployment,), seen.limited)
             if seen.memory_bytes is not None:
                 memory.add_metric((seen.deployment,), seen.memory_bytes)
-        yield from (calls, state, circuit, retries, fallbacks, memory)
+        yield from (calls, state, circuit, retries, fallbacks, limited, memory)

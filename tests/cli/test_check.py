@@ -214,3 +214,23 @@ def test_a_port_that_is_free_to_choose_is_not_told_as_0(
 def test_nothing_is_made_where_a_server_would_keep_its_things(data_dir: Path) -> None:
     assert run(["check"]) == 0
     assert not data_dir.exists()
+
+
+def test_limits_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "of-the-team")
+    text = (
+        '[[key]]\nname = "team"\nkey = "${TEAM_KEY}"\ntokens_per_day = 2000000\n'
+        '[[deployment]]\nname = "a"\nmodel = "echo"\nrequests_per_minute = 60\n'
+    )
+    (tmp_path / "limits.toml").write_text(text)
+    assert run(["check", "-c", "limits.toml", "--json"]) == 0
+    assert report(capsys)["limits"] == [
+        {"name": 'key "team"', "limit": "2,000,000 tokens a day"},
+        {"name": 'deployment "a"', "limit": "60 requests a minute"},
+    ]
+    assert run(["check", "-c", "limits.toml"]) == 0
+    shown = capsys.readouterr().out
+    assert "keys     1 from the environment" in shown
+    assert 'key "team"      2,000,000 tokens a day' in shown

@@ -11,10 +11,12 @@ import httpx2
 
 from interlingua.backends.base import Backend, CallContext
 from interlingua.backends.echo import EchoBackend
-from interlingua.config.schema import Config, ServerConfig
+from interlingua.config.schema import Config, KeyConfig, ServerConfig
 from interlingua.errors import Unavailable
+from interlingua.gateway.allowance import of_key
 from interlingua.gateway.deployments import Deployment, Limits
 from interlingua.gateway.gateway import Gateway
+from interlingua.gateway.limits import Limit, OwnShares
 from interlingua.server.app import App
 from interlingua.server.asgi import Message
 from interlingua.server.live import Live
@@ -71,14 +73,20 @@ def hanging(words: int = 0) -> SpeakingBackend:
 
 
 def app_of(
-    *backends: Backend, settings: ServerConfig | None = None, limits: Limits | None = None
+    *backends: Backend,
+    settings: ServerConfig | None = None,
+    limits: Limits | None = None,
+    limit: Limit | None = None,
 ) -> App:
+    """``limit``: that of the key."""
     deployments = [
         Deployment(name=backend.info.model_name, backend=backend, limits=limits or Limits())
         for backend in backends
     ]
     gateway = Gateway(deployments, {"support": {deployments[0].name: 1}})
-    return App(gateway, Config(server=settings or ServerConfig()), [KEY])
+    config = Config(server=settings or ServerConfig(), key=(KeyConfig(name="tests", key=KEY),))
+    shares = None if limit is None else OwnShares({of_key("tests"): limit})
+    return App(gateway, config, [KEY], shares=shares)
 
 
 def client_of(app: App, key: str | None = KEY) -> httpx2.AsyncClient:

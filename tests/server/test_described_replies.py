@@ -18,6 +18,7 @@ from interlingua.dialects.error_wire import (
 )
 from interlingua.dialects.openai import OpenAIDialect
 from interlingua.errors import ApiError
+from interlingua.gateway.limits import Limit
 from interlingua.server.pages import openapi
 from interlingua.types.chat import (
     ChatChoice,
@@ -199,7 +200,8 @@ async def test_every_header_of_a_reply_is_in_the_table_and_every_one_there_is_se
     chat = {"messages": [{"role": "user", "content": "hi"}]}
     bad = [{"foo": 1, **chat}, {**chat, "temperature": 9}]
     seen: set[str] = set()
-    async with client_of(app_of(EchoBackend())) as client:
+    app = app_of(EchoBackend(), limit=Limit(requests_per_minute=60, tokens_per_minute=60_000))
+    async with client_of(app) as client:
         client.headers["x-ms-client-request-id"] = "mine"
         answers = [
             await client.post("/chat/completions", json=chat | {"stream": True}),

@@ -50,6 +50,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     choose: str
 
 
+class Limited(msgspec.Struct, frozen=True):
+    """A key with a name, or a deployment, and what it may take."""
+
+    name: str
+    limit: str
+
+
 class Finding(msgspec.Struct, frozen=True):
     """A problem or a remark: where, and what helps."""
 
@@ -64,6 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     keys: str | None = None
     deployments: tuple[Deployment, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    limits: tuple[Limited, ...] = ()
     #: What :mod:`.provider_check` says of each deployment at a provider.
     providers: "tuple[Provider, ...]" = ()
     problems: tuple[Finding, ...] = ()
@@ -177,6 +185,7 @@ def examine(path: Path | None, reach: "Reach" = "offline") -> Report:
         keys=_keys(config, directory),
         deployments=tuple(row for row, _, _ in checked),
         endpoints=_endpoints(config, address),
+        limits=_limits(config),
         providers=providers,
         problems=problems,
         remarks=(
@@ -220,8 +229,9 @@ def _host(host: str) -> str:
 
 
 def _keys(config: "Config", directory: Path) -> str:
-    if config.server.keys:
-        return f"{len(config.server.keys)} from the environment"
+    keys = len(config.server.keys) + len(config.key)
+    if keys:
+        return f"{keys} from the environment"
     if config.issuer:
         return "none; bearer tokens of the issuers alone"
     return f"one, generated, in {directory / 'key'}"
@@ -315,6 +325,12 @@ def _endpoints(config: "Config", address: str) -> tuple[Endpoint, ...]:
     )
 
 
+def _limits(config: "Config") -> tuple[Limited, ...]:
+    from interlingua.server.limiting import limits_of
+
+    return tuple(Limited(name, str(limit)) for name, limit in limits_of(config).items())
+
+
 def _per_cent(traffic: dict[str, float]) -> dict[str, float]:
     total = sum(traffic.values()) or 1.0
     return {name: round(100 * weight / total, 1) for name, weight in traffic.items()}
@@ -356,6 +372,9 @@ def _print(report: Report) -> None:
             ],
         )
     _stand_ins(report)
+    if report.limits:
+        click.echo()
+        _table(("LIMITED", "TO"), [(each.name, each.limit) for each in report.limits])
     _providers(report)
     _findings("Remarks", report.remarks)
     _findings("Problems", report.problems)

@@ -1,6 +1,7 @@
 """What a config may not say although each of its values is legal by itself."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ _PROVIDERS_ONLY = (
     "first_byte_timeout_s",
 )
 _ENGINES_ONLY = ("context_length", "threads")
+#: What callers that the config doesn't name are called.
+_DERIVED_NAME = re.compile(r"token(-|\Z)|key-[0-9a-f]{8}\Z")
 
 
 def check_document(document: Mapping[str, object], schema: type[msgspec.Struct]) -> None:
@@ -66,6 +69,31 @@ def check_names(config: Config) -> None:
                 "deployment (each has an endpoint of its own name)."
             )
         addresses.add(endpoint.name.lower())
+
+
+def check_keys(config: Config) -> None:
+    """Refuse keys that could not be told apart.
+
+    Raises:
+        ConfigError: names the entry and what would be right.
+    """
+    names: set[str] = set()
+    known = dict.fromkeys(config.server.keys, "server.keys")
+    for each in config.key:
+        where = f'key "{each.name}"'
+        if each.name in names:
+            raise ConfigError(f"{where}: the name is given twice; give each key its own.")
+        if _DERIVED_NAME.match(each.name):
+            raise ConfigError(
+                f"{where}: usage has names like it for callers without one; choose another."
+            )
+        if each.key in known:
+            raise ConfigError(
+                f"{where}: its value is that of {known[each.key]} as well, and a call with it "
+                "can be only one's."
+            )
+        names.add(each.name)
+        known[each.key] = where
 
 
 def check_hosts(config: Config) -> None:
@@ -218,7 +246,7 @@ def _place(outer: str, table: str, entry: Mapping[str, object], number: int) -> 
     name = entry.get("name")
     if outer:
         return f"{outer}, {table}"
-    if table in {"deployment", "endpoint", "issuer"}:
+    if table in {"deployment", "endpoint", "issuer", "key"}:
         return f'{table} "{name}"' if isinstance(name, str) else f"{table} number {number + 1}"
     return f"[{table}]"
 

@@ -20,9 +20,16 @@ import msgspec
 
 from interlingua.errors import ConfigError
 
-from .check import check_deployments, check_document, check_hosts, check_names, check_tls
+from .check import (
+    check_deployments,
+    check_document,
+    check_hosts,
+    check_keys,
+    check_names,
+    check_tls,
+)
 from .issuers import check_issuers
-from .schema import Config, DeploymentConfig
+from .schema import Config, DeploymentConfig, KeyConfig
 
 #: Where a config is looked for when none is named.
 FILE_NAME = "interlingua.toml"
@@ -37,6 +44,7 @@ _AWS_SECRETS = ("access_key_id", "secret_access_key", "session_token")
 _SECRETS = frozenset(
     {
         ("server", "keys"),
+        ("key", "key"),
         ("deployment", "key"),
         ("deployment", "entra", "client_secret"),
         *(("deployment", "aws", name) for name in _AWS_SECRETS),
@@ -95,6 +103,7 @@ def load(
         check_deployments(config)
         config = _with_secrets(config, embedded=file == DEFAULT)
         check_names(config)
+        check_keys(config)
         check_hosts(config)
         check_tls(config)
         check_issuers(config)
@@ -128,8 +137,9 @@ def server_keys(config: Config, directory: Path) -> tuple[tuple[str, ...], Path 
     Raises:
         ConfigError: the kept key can't be read or written.
     """
-    if config.server.keys:
-        return config.server.keys, None
+    keys = (*config.server.keys, *(each.key for each in config.key))
+    if keys:
+        return keys, None
     if config.issuer:
         return (), None
     file = directory / "key"
@@ -228,8 +238,8 @@ def _refuse_references(value: object, place: tuple[str, ...]) -> None:
     elif isinstance(value, str) and _REFERENCE.search(value):
         raise ConfigError(
             f"{'.'.join(place)}: {value!r} is not replaced here: only secrets (server.keys, a "
-            "deployment's key or aws credentials) are taken from the environment. Write the value "
-            "itself."
+            "key's, a deployment's key or aws credentials) are taken from the environment. Write "
+            "the value itself."
         )
 
 
@@ -241,10 +251,16 @@ def _with_secrets(config: Config, *, embedded: bool) -> Config:
     return msgspec.structs.replace(
         config,
         server=msgspec.structs.replace(config.server, keys=keys),
+        key=tuple(_with_value(each) for each in config.key),
         deployment=tuple(
             _with_aws(_with_entra(_with_key(deployment))) for deployment in config.deployment
         ),
     )
+
+
+def _with_value(key: KeyConfig) -> KeyConfig:
+    setting = f'key "{key.name}": key'
+    return msgspec.structs.replace(key, key=_secret(key.key, setting, right='key = "${TEAM_KEY}"'))
 
 
 def _with_key(deployment: DeploymentConfig) -> DeploymentConfig:
@@ -289,10 +305,8 @@ def _with_entra(deployment: DeploymentConfig) -> DeploymentConfig:
     )
 
 
-def _secret(text: str, setting: str) -> str:
-    value = _referenced(
-        text, setting, f'keys = ["${{{KEY_VARIABLE}}}"]', example="$(openssl rand -hex 32)"
-    )
+def _secret(text: str, setting: str, *, right: str = f'keys = ["${{{KEY_VARIABLE}}}"]') -> str:
+    value = _referenced(text, setting, right, example="$(openssl rand -hex 32)")
     if not KEY_PATTERN.fullmatch(value):
         raise ConfigError(
             f"{setting}: the value of {text} can't be a key: 1 to 512 printable ASCII "
@@ -321,7 +335,7 @@ def _referenced(text: str, setting: str, right: str, *, example: str = "…") ->
 
 def _check_exposure(config: Config) -> None:
     host = config.server.host
-    guarded = config.server.keys or config.issuer
+    guarded = config.server.keys or config.key or config.issuer
     if not guarded and not config.server.is_local:
         raise ConfigError(
             f"server.host: {host!r} can be reached from other machines, so keys must be set: "

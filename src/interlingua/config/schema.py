@@ -258,10 +258,46 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_waiting: Annotated[
         int, Meta(ge=0, description="Calls that may wait for a slot; one more is 429.")
     ] = 256
+    requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Calls that it takes, of all callers; see `[[key]]`. Unset: any."),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Tokens that it takes, of all callers; see `[[key]]`. Unset: any."),
+    ] = None
     capabilities: Annotated[
         Capabilities,
         Meta(description="What the deployment can honour, where card or row are wrong."),
     ] = Capabilities()
+
+
+class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[key]]``: a key with a name and limits, beside those in ``server.keys``."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            description="What `interlingua usage` calls it.",
+        ),
+    ]
+    key: Annotated[str, Meta(description='The key itself, as "${NAME}".')]
+    requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Calls, as many at once, then evenly; one more is 429. Unset: any."),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Tokens likewise, of prompts and answers: what a call may take is "
+            "reserved, and what it didn't take comes back at its end. Unset: any."
+        ),
+    ] = None
+    tokens_per_day: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Tokens from midnight to midnight, UTC. Unset: any."),
+    ] = None
 
 
 class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -340,3 +376,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deployment: tuple[DeploymentConfig, ...] = ()
     endpoint: tuple[EndpointConfig, ...] = ()
     issuer: tuple[IssuerConfig, ...] = ()
+    key: tuple[KeyConfig, ...] = ()

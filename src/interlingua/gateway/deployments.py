@@ -64,6 +64,8 @@ class Deployment:
         self.budget = RetryBudget()
         #: Calls that went on to another deployment when this one had failed them.
         self.fallbacks = 0
+        #: Calls that its limit, or their caller's, refused here.
+        self.limited = 0
         self.failure: ApiError | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None

@@ -5,8 +5,9 @@ Rules of this file:
   choice; then the ``fallback`` of each. Each is asked at most once.
 - All of it happens before the answer has said anything; an answer that has begun is never
   begun again elsewhere.
-- The next is asked where one fails for a reason of its own that may pass, rests, or can't
-  honour the request. What the first that is asked blames on the caller is told at once.
+- The next is asked where one fails for a reason of its own that may pass, rests, has reached
+  its limit, or can't honour the request. What the first that is asked blames on the caller is
+  told at once.
 - If all fail, the first's failure is told; if none can honour the request, the first's refusal.
 - The same deployment is asked a second time only where its connection failed before a byte of
   a reply came, after a moment of chance, and within its :class:`~.circuit.RetryBudget`.
@@ -20,9 +21,10 @@ from functools import partial
 from typing import TypeVar
 
 from interlingua.backends.base import CallContext
-from interlingua.errors import ApiError, ConnectionLost, Forbidden, Unreachable
+from interlingua.errors import ApiError, ConnectionLost, Forbidden, RateLimited, Unreachable
 from interlingua.types.models import ExtraParameters
 
+from .allowance import LimitedCall
 from .changes import Changes
 from .choice import order
 from .deployments import Deployment
@@ -101,6 +103,8 @@ class Router:
         failure: tuple[Deployment, ApiError] | None = None
         told: tuple[Deployment, ApiError] | None = None
         left: Deployment | None = None
+        if isinstance(call, LimitedCall):
+            call.allowance.expect(request)
         try:
             for target in chain:
                 if meter is not None:
@@ -134,6 +138,8 @@ class Router:
         self, target: Deployment, call: CallContext, attempt: Callable[[], Awaitable[Result]]
     ) -> Result:
         """The answer of one deployment, and what its circuit makes of how that went."""
+        if isinstance(call, LimitedCall):
+            await _let_in(target, call)
         circuit = target.circuit
         trial = circuit.enter()
         retries = False
@@ -161,6 +167,14 @@ class Router:
                 target.budget.give()
         circuit.answered(trial=trial)
         return answer
+
+
+async def _let_in(target: Deployment, call: LimitedCall) -> None:
+    try:
+        await call.allowance.enter(target.name)
+    except RateLimited:
+        target.limited += 1
+        raise
 
 
 def _is_late(call: CallContext) -> bool:

@@ -11,6 +11,7 @@ from interlingua.dialects.base import ServerDialect
 from interlingua.dialects.openai import OpenAIDialect
 from interlingua.errors import ApiError, InternalError, MethodNotAllowed, Unauthorized, Unavailable
 from interlingua.gateway.gateway import Gateway
+from interlingua.gateway.limits import Shares
 from interlingua.gateway.meter import Meter
 from interlingua.headers import ALLOW, CHALLENGE
 from interlingua.telemetry import Telemetry
@@ -39,17 +40,19 @@ class App:
         keys: Iterable[str],
         *,
         meter: Meter | None = None,
+        shares: Shares | None = None,
     ) -> None:
         """Nothing is sent or started yet. ``meter``: telemetry of its own unless given.
+        ``shares``: where the config's limits are kept; unused where it has none.
 
         Raises:
             ModuleNotFoundError: the config accepts tokens, and what checks them isn't
                 installed.
         """
         self.gateway = gateway
-        authenticator = Authenticator(Keys(keys), _tokens(config))
+        authenticator = Authenticator(Keys(keys, config.key), _tokens(config))
         meter = meter or Telemetry(lambda: ops.observe(gateway.deployments))
-        self._endpoint = Endpoint(gateway, authenticator, config.server, meter=meter)
+        self._endpoint = Endpoint(gateway, authenticator, config.server, meter=meter, shares=shares)
         self._dialects: dict[DialectName, ServerDialect] = {
             "azure": AzureDialect(default_policy=config.server.extra_parameters),
             "openai": OpenAIDialect(),

@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from interlingua.config.issuers import Grant
+from interlingua.config.schema import KeyConfig
 from interlingua.errors import Forbidden, Unauthorized
 from interlingua.headers import API_KEY, AUTHORIZATION
 from interlingua.types.models import Operation
@@ -106,9 +107,12 @@ class Authenticator:
 class Keys:
     """The keys that callers may use. Holds digests only."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        digests = [hashlib.sha256(key.encode("ascii")).digest() for key in keys]
-        self._callers = tuple((digest, Caller(_EVERYTHING, _named(digest))) for digest in digests)
+    def __init__(self, keys: Iterable[str], named: Iterable[KeyConfig] = ()) -> None:
+        """``named``: those of ``keys`` that have a name, and others."""
+        digests = [_digest(key) for key in keys]
+        names = {digest: _named(digest) for digest in digests}
+        names |= {_digest(each.key): each.name for each in named}
+        self._callers = tuple((digest, Caller(_EVERYTHING, name)) for digest, name in names.items())
 
     def check(self, headers: RawHeaders) -> Caller:
         """Let a caller with a valid key pass.
@@ -130,6 +134,10 @@ class Keys:
             f"Auth token validation failed: {reason}. Send one of the server's keys as "
             "'api-key: KEY' or 'Authorization: Bearer KEY'."
         )
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("ascii")).digest()
 
 
 def _named(digest: bytes) -> str:

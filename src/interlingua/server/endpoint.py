@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from functools import cached_property
+from functools import cached_property, partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,8 +28,10 @@ from interlingua.errors import (
     NotFound,
     Unavailable,
 )
+from interlingua.gateway.allowance import Allowance, LimitedCall, headers
 from interlingua.gateway.directory import Route
 from interlingua.gateway.gateway import Answer, Gateway, Vectors
+from interlingua.gateway.limits import Shares
 from interlingua.gateway.meter import CallMeter, Meter
 from interlingua.headers import ANSWERED_BY, CHANGES, DEPLOYMENT, MODEL_MESH
 from interlingua.http import HttpCall
@@ -42,7 +44,7 @@ from . import ops, pages
 from .auth import UNLIMITED, Authenticator, Caller
 from .exchange import BODY_TIMEOUT_S, Exchange
 from .media import Pictured, remote_images, with_images
-from .metering import metered
+from .metering import CallMeters, metered
 from .routes import Match, match
 from .streaming import stream
 
@@ -86,13 +88,16 @@ class Endpoint:
         settings: ServerConfig,
         *,
         meter: Meter,
+        shares: Shares | None = None,
     ) -> None:
+        """``shares``: where the config's limits are kept; ``None``: it has none."""
         self.gateway = gateway
         self.draining = False
         self._refuses = False
         self._authenticator = authenticator
         self._settings = settings
         self._meter = meter
+        self._shares = shares
         self._documented = settings.is_local if settings.docs is None else settings.docs
         self._started = int(time.time())
         #: The clocks of bodies that are being read.
@@ -131,6 +136,10 @@ class Endpoint:
         operation = found.row.operation if found is not None else None
         if operation is not None:
             meter = self._meter.call(operation, exchange.id)
+            allowance = None
+            if self._shares is not None:
+                allowance = Allowance(self._shares)
+                meter = CallMeters(meter, allowance)
             with metered(meter, exchange):
                 admitted, caller = await self._admit(exchange, found)
                 meter.called_by(caller.name)
@@ -142,7 +151,7 @@ class Endpoint:
                     openai=admitted.row.openai,
                     permitted=caller.deployments_for(operation),
                 )
-                await self._answer_call(exchange, dialect, route, meter)
+                await self._answer_call(exchange, dialect, route, meter, allowance=allowance)
             return
         admitted, caller = await self._admit(exchange, found)
         match admitted.row.resource:
@@ -163,6 +172,8 @@ class Endpoint:
         caller = UNLIMITED
         if found is None or not (found.row.public or found.row.documentation):
             caller = await self._authenticator.check(exchange.raw_headers)
+            if self._shares is not None:
+                exchange.stated = partial(headers, self._shares, caller.name)
         if found is None:
             raise NotFound(f"Resource not found: {exchange.method} {exchange.path[:200]}")
         if exchange.method != found.row.method:
@@ -197,7 +208,13 @@ class Endpoint:
         await exchange.reply(status, _JSON, body)
 
     async def _answer_call(
-        self, exchange: Exchange, dialect: ServerDialect, route: Route, meter: CallMeter
+        self,
+        exchange: Exchange,
+        dialect: ServerDialect,
+        route: Route,
+        meter: CallMeter,
+        *,
+        allowance: Allowance | None,
     ) -> None:
         if self._refuses:
             raise Unavailable("The server is stopping. Try again.")
@@ -216,7 +233,7 @@ class Endpoint:
             http=http,
             route=route,
             policy=dialect.read_policy(http),
-            context=CallContext(id=exchange.id, deadline=deadline),
+            context=_context(exchange.id, deadline, allowance),
             meter=meter,
         )
         clock = asyncio.timeout_at(deadline)
@@ -309,6 +326,12 @@ class Endpoint:
         images = self._images.check(remote)
         self.gateway.check(request, call.route, call.policy)
         return with_images(request, await self._images.fetch(images))
+
+
+def _context(call_id: str, deadline: float, allowance: Allowance | None) -> CallContext:
+    if allowance is None:
+        return CallContext(id=call_id, deadline=deadline)
+    return LimitedCall(id=call_id, deadline=deadline, allowance=allowance)
 
 
 def _named_in(headers: Mapping[str, str]) -> str | None:

@@ -83,6 +83,8 @@ class Exchange:
         self.on_end: Callable[[int], None] | None = None
         #: The server's own connection, where it is one that tells of its end.
         self._connection = cast("Connected | None", scope.get(CONNECTION))
+        #: Headers that every reply of this caller has, as they are when it begins.
+        self.stated: Callable[[], Mapping[str, str]] | None = None
         self._query = cast(bytes, scope.get("query_string", b""))
         self._receive = receive
         self._send = send
@@ -287,6 +289,8 @@ class Exchange:
         theirs = self.headers.get(CLIENT_REQUEST_ID.name)
         if theirs is not None and _CLIENT_ID.fullmatch(theirs):
             pairs.append((_CLIENT_ID_BACK, theirs.encode()))
+        if self.stated is not None:
+            pairs += [(name.encode(), value.encode()) for name, value in self.stated().items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def _linger(self) -> None:

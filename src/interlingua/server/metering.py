@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 from interlingua.errors import ApiError
@@ -33,14 +33,16 @@ class Meters:
         first = self._first.call(operation, call_id)
         if not self._others:
             return first
-        return _CallMeters([first, *(each.call(operation, call_id) for each in self._others)])
+        return CallMeters(first, *(each.call(operation, call_id) for each in self._others))
 
     async def page(self) -> tuple[str, bytes]:
         return await self._first.page()
 
 
-class _CallMeters:
-    def __init__(self, meters: Sequence[CallMeter]) -> None:
+class CallMeters:
+    """Several meters of one call as one."""
+
+    def __init__(self, *meters: CallMeter) -> None:
         self._meters = meters
 
     def called_by(self, name: str) -> None:

@@ -97,6 +97,7 @@ def observe(deployments: Iterable[Deployment]) -> Iterator[Observed]:
             circuits=get_args(CircuitState),
             retries=deployment.budget.spent,
             fallbacks=deployment.fallbacks,
+            limited=deployment.limited,
             memory_bytes=backend.process.rss_bytes() if isinstance(backend, _OwnProcess) else None,
         )
 

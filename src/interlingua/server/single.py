@@ -1,14 +1,17 @@
 """The server in one process: calls, engines and what its operator commands, all here."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
+from interlingua.gateway.limits import OwnShares
 from interlingua.telemetry import Telemetry
 
 from . import ops
 from .admin import Commands, administered
 from .app import App
 from .build import Built, build
+from .limiting import limits_of, used_today
 from .live import Live
 from .loaded import Loaded, Start, said_of
 from .metering import CallsMeter, Meters
@@ -22,7 +25,10 @@ class Single:
         telemetry = Telemetry(lambda: ops.observe(self.live.deployments))
         self._meter = Meters(telemetry, *meters)
         self._built: Built | None = None
-        self.live = Live(self._app(start.loaded), beside=self._beside)
+        self._shares = OwnShares()
+        self.live = Live(
+            self._app(start.loaded, self._used_today(start.loaded)), beside=self._beside
+        )
 
     async def reload(self) -> str:
         """Serve what the config says now; what was done, in a line.
@@ -33,12 +39,21 @@ class Single:
         assert self._built is not None
         before = self._built.config
         loaded = await asyncio.to_thread(self._start.load)
-        await self.live.replace(self._app(loaded))
+        used_today = await asyncio.to_thread(self._used_today, loaded)
+        await self.live.replace(self._app(loaded, used_today))
         return said_of(before, loaded.config)
 
-    def _app(self, loaded: Loaded) -> App:
+    def _app(self, loaded: Loaded, used_today: Mapping[str, int]) -> App:
         self._built = build(loaded.planned, loaded.config, before=self._built)
-        return App(self._built.gateway, loaded.config, loaded.keys, meter=self._meter)
+        limits = limits_of(loaded.config)
+        self._shares.change(limits, used_today)
+        shares = self._shares if limits else None
+        return App(
+            self._built.gateway, loaded.config, loaded.keys, meter=self._meter, shares=shares
+        )
+
+    def _used_today(self, loaded: Loaded) -> Mapping[str, int]:
+        return used_today(loaded.config, self._start.data_dir)
 
     def _beside(self, _live: Live) -> AbstractAsyncContextManager[None]:
         commands: Commands = {"reload": self.reload}

@@ -25,11 +25,14 @@ from interlingua.backends.engines.process import EngineProcess
 from interlingua.config.schema import Config
 from interlingua.errors import ApiError, ModelNotReady, Unavailable
 from interlingua.gateway.gateway import Gateway
+from interlingua.gateway.limits import OwnShares
 from interlingua.telemetry import added_up, memory_page
 
 from .admin import Commands, administered
 from .build import Built, build
 from .control import Channel, channel
+from .leases import Lender
+from .limiting import limits_of, used_today
 from .loaded import Loaded, Start, said_of
 from .worker import Orders
 
@@ -82,7 +85,9 @@ class Supervisor:
         self._past = b""
         self._built: Built
         self._orders: Orders
-        self._adopt(start.loaded)
+        self._shares = OwnShares()
+        self._lender = Lender(self._shares, start.loaded.config.server.workers)
+        self._adopt(start.loaded, self._used_today(start.loaded))
 
     async def run(self) -> None:
         """Serve until :meth:`stop`."""
@@ -113,7 +118,8 @@ class Supervisor:
         """
         async with self._changing:
             before = self._orders.config
-            self._adopt(await asyncio.to_thread(self._start.load))
+            loaded = await asyncio.to_thread(self._start.load)
+            self._adopt(loaded, await asyncio.to_thread(self._used_today, loaded))
             asked = [
                 hand.channel.ask("serve", msgspec.to_builtins(self._orders))
                 for hand in self._hands
@@ -143,11 +149,15 @@ class Supervisor:
                 await self._dismiss(old)
             return f"{len(self._hands)} workers were replaced."
 
-    def _adopt(self, loaded: Loaded) -> None:
+    def _used_today(self, loaded: Loaded) -> Mapping[str, int]:
+        return used_today(loaded.config, self._start.data_dir)
+
+    def _adopt(self, loaded: Loaded, used: Mapping[str, int]) -> None:
         """Make ``loaded`` what workers are ordered to serve."""
         before = getattr(self, "_built", None)
         self._generation += 1
         self._built = build(loaded.planned, loaded.config, before=before)
+        self._shares.change(limits_of(loaded.config), used)
         names: dict[str, str] = {}
         for deployment in self._built.gateway.deployments:
             process = getattr(deployment.backend, "process", None)
@@ -193,6 +203,7 @@ class Supervisor:
         code = await hand.process.wait()
         hand.ended.set()
         self._let_go(hand)
+        self._lender.gone(hand)
         if hand.leaving or self._stop.is_set() or hand not in self._hands:
             return
         self._hands.remove(hand)
@@ -268,6 +279,8 @@ class Supervisor:
                     await self._leave(hand, name)
             case "pages", _:
                 return await self._pages()
+            case "lend" | "told", _:
+                return self._lender.answer(hand, what, given)
             case "farewell", str(text):
                 self._past = added_up([self._past, text.encode()])
         return None

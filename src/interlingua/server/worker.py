@@ -34,6 +34,8 @@ from . import ops
 from .app import App
 from .build import Built, build, plan
 from .control import Channel, channel
+from .leases import LeasedShares
+from .limiting import limits_of
 from .live import Live
 from .metering import Meters
 from .run import server_of
@@ -61,6 +63,7 @@ class Worker:
         self._telemetry = SharedTelemetry(lambda: ops.observe(self.live.deployments), self._pages)
         usage = [UsageMeter(spool)] if orders.config.server.usage else []
         self._meter = Meters(self._telemetry, *usage)
+        self._shares = LeasedShares(self._ask)
         self.live = Live(self._app(orders), beside=self._beside)
 
     def run(self, listener: socket, control: socket, orders: Orders) -> None:
@@ -79,7 +82,12 @@ class Worker:
         self._built = build(
             planned, orders.config, launch=_Linking(orders.engines, self._ask), before=self._built
         )
-        return App(self._built.gateway, orders.config, orders.keys, meter=self._meter)
+        limits = limits_of(orders.config)
+        self._shares.change(limits)
+        shares = self._shares if limits else None
+        return App(
+            self._built.gateway, orders.config, orders.keys, meter=self._meter, shares=shares
+        )
 
     @contextlib.asynccontextmanager
     async def _beside(self, _live: Live) -> AsyncIterator[None]:
@@ -87,7 +95,8 @@ class Worker:
         listening = asyncio.create_task(self._channel.run())
         # Without the supervisor there are no engines, and soon another server.
         listening.add_done_callback(lambda _: os._exit(1))
-        yield
+        async with self._shares.telling():
+            yield
         with contextlib.suppress(ApiError):
             await self._ask("farewell", self._telemetry.text().decode())
 
