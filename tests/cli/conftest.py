@@ -88,19 +88,19 @@ class Terminal:
     def press(self, key: bytes) -> None:
         os.write(self._screen, key)
 
-    def interrupt_prompt(self, prompt: str) -> None:
-        """Press Ctrl-C until a new prompt comes: Python misses one that falls between the
-        prompt and its waiting for a key.
+    def interrupt(self, text: str) -> None:
+        """Press Ctrl-C until this is shown: Python misses one that falls between a prompt and
+        its waiting for a key, or into what it does behind a program's back.
         """
         deadline = time.monotonic() + WAIT_S
-        while self.shown.find(prompt, self._seen) < 0:
-            assert time.monotonic() < deadline, f"no new prompt came: {self.shown!r}"
+        while self.shown.find(text, self._seen) < 0:
+            assert time.monotonic() < deadline, f"{text!r} never came: {self.shown!r}"
             self.press(b"\x03")
             while select.select([self._screen], [], [], 1.0)[0]:
                 self._read()
-                if self.shown.find(prompt, self._seen) >= 0:
+                if self.shown.find(text, self._seen) >= 0:
                     break
-        self.expect(prompt)
+        self.expect(text)
 
     def end(self) -> int:
         """Wait for its end; the exit code."""

@@ -38,7 +38,7 @@ def test_a_conversation_with_a_local_model_survives_ctrl_c(terminal: Callable) -
     chat = terminal("chat", "--local", "echo")
     chat.expect("starting echo")
     chat.expect("> ")
-    chat.interrupt_prompt("> ")
+    chat.interrupt("> ")
     chat.type("still there?")
     chat.expect("still there?\r\n")
     chat.expect("still there?\r\n")
