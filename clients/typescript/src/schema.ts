@@ -955,6 +955,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -970,6 +976,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "www-authenticate": components["headers"]["WwwAuthenticate"];
                 [name: string]: unknown;
@@ -986,6 +998,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1001,6 +1019,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1016,6 +1040,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1031,6 +1061,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1046,6 +1082,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "ms-azureml-model-error-reason": components["headers"]["MsAzuremlModelErrorReason"];
                 "ms-azureml-model-error-statuscode": components["headers"]["MsAzuremlModelErrorStatuscode"];
@@ -1063,6 +1105,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
@@ -1079,6 +1127,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1094,6 +1148,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1109,6 +1169,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
@@ -1125,6 +1191,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1140,6 +1212,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1155,6 +1233,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "www-authenticate": components["headers"]["WwwAuthenticate"];
                 [name: string]: unknown;
@@ -1171,6 +1255,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1186,6 +1276,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1201,6 +1297,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1216,6 +1318,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1231,6 +1339,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "ms-azureml-model-error-reason": components["headers"]["MsAzuremlModelErrorReason"];
                 "ms-azureml-model-error-statuscode": components["headers"]["MsAzuremlModelErrorStatuscode"];
@@ -1248,6 +1362,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
@@ -1264,6 +1384,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1279,6 +1405,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1294,6 +1426,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 "retry-after": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
@@ -1310,6 +1448,12 @@ export interface components {
                 "apim-request-id": components["headers"]["ApimRequestId"];
                 "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                 "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                 "x-ms-error-code": components["headers"]["XMsErrorCode"];
                 [name: string]: unknown;
             };
@@ -1342,6 +1486,18 @@ export interface components {
         XMsClientRequestId: string;
         /** @description `nosniff`. */
         XContentTypeOptions: "nosniff";
+        /** @description Of the caller's limit of requests, where it has one: how much it is. */
+        XRatelimitLimitRequests: number;
+        /** @description Of the caller's limit of requests, where it has one: what is left. */
+        XRatelimitRemainingRequests: number;
+        /** @description Of the caller's limit of requests, where it has one: how long until all of it is left again, as in `1s` or `6m0s`. */
+        XRatelimitResetRequests: string;
+        /** @description Of the caller's limit of tokens, a minute's or today's, where it has one: how much it is. */
+        XRatelimitLimitTokens: number;
+        /** @description Of the caller's limit of tokens, a minute's or today's, where it has one: what is left. */
+        XRatelimitRemainingTokens: number;
+        /** @description Of the caller's limit of tokens, a minute's or today's, where it has one: how long until all of it is left again, as in `1s` or `6m0s`. */
+        XRatelimitResetTokens: string;
         /** @description The deployment that answered. */
         AzuremlModelDeployment: string;
         /** @description The deployment that answered. */
@@ -1398,6 +1554,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1452,6 +1614,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -1538,6 +1706,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -1620,6 +1794,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -1707,6 +1887,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -1793,6 +1979,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1844,6 +2036,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -1927,6 +2125,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -2006,6 +2210,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -2089,6 +2299,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     "azureml-model-deployment": components["headers"]["AzuremlModelDeployment"];
                     "x-ms-model-mesh-model-name": components["headers"]["XMsModelMeshModelName"];
                     "x-interlingua-changes": components["headers"]["XInterlinguaChanges"];
@@ -2159,6 +2375,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2184,6 +2406,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2209,6 +2437,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2223,6 +2457,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2248,6 +2488,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2280,6 +2526,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2310,6 +2562,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2339,6 +2597,12 @@ export interface operations {
                     "apim-request-id": components["headers"]["ApimRequestId"];
                     "x-ms-client-request-id": components["headers"]["XMsClientRequestId"];
                     "x-content-type-options": components["headers"]["XContentTypeOptions"];
+                    "x-ratelimit-limit-requests": components["headers"]["XRatelimitLimitRequests"];
+                    "x-ratelimit-remaining-requests": components["headers"]["XRatelimitRemainingRequests"];
+                    "x-ratelimit-reset-requests": components["headers"]["XRatelimitResetRequests"];
+                    "x-ratelimit-limit-tokens": components["headers"]["XRatelimitLimitTokens"];
+                    "x-ratelimit-remaining-tokens": components["headers"]["XRatelimitRemainingTokens"];
+                    "x-ratelimit-reset-tokens": components["headers"]["XRatelimitResetTokens"];
                     [name: string]: unknown;
                 };
                 content: {
