@@ -12,7 +12,8 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +49,10 @@ _COLUMNS = (
     "id, at, key, operation, deployment, status, seconds, prompt_tokens, completion_tokens, "
     "cached_tokens, reasoning_tokens"
 )
-_INSERT = f"INSERT OR IGNORE INTO usage ({_COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608 - constants
+_ROW = f"({', '.join('?' * 11)})"
+#: Rows that one statement inserts. The interpreter's lock is given back once a statement, and
+#: taking it again from a server that is busy costs far more than inserting a row.
+_BATCH = 500
 _GROUPS: dict[Group, str] = {
     "day": "date(at, 'unixepoch')",
     "key": "key",
@@ -169,12 +173,14 @@ class Ledger:
         database = self._database()
         before = database.total_changes
         with _transaction(database):
-            database.executemany(_INSERT, self._read(lines))
+            rows = self._read(lines)
+            while batch := list(islice(rows, _BATCH)):
+                database.execute(_insert(len(batch)), tuple(chain.from_iterable(batch)))
             moved = database.total_changes - before
             database.execute("INSERT OR REPLACE INTO spool VALUES (?, ?)", (name, place))
         return moved
 
-    def _read(self, lines: bytes) -> Iterable[tuple[object, ...]]:
+    def _read(self, lines: bytes) -> Iterator[tuple[object, ...]]:
         for line in lines.splitlines():
             try:
                 record = self._decode(line)
@@ -186,6 +192,10 @@ class Ledger:
                 record.status, record.seconds, record.prompt_tokens, record.completion_tokens,
                 record.cached_tokens, record.reasoning_tokens,
             )  # fmt: skip
+
+
+def _insert(rows: int) -> str:
+    return f"INSERT OR IGNORE INTO usage ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608 - constants
 
 
 def _row(by: Sequence[Group], row: Sequence[object]) -> UsageRow:
