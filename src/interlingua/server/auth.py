@@ -4,7 +4,8 @@ Rules of this file:
 - Any valid key in ``api-key``, ``Authorization: Bearer K`` or ``Authorization: K`` suffices,
   since clients send several of them (Azure: both, with the same key).
 - What can't be a key is not even hashed, and an empty key is none.
-- No early exit: every candidate is compared with every digest, in constant time.
+- A key is looked up by its SHA-256, which tells nothing of other keys however long it takes,
+  and compared in constant time; every candidate is. How many keys there are costs nothing.
 - A bearer that is no key is a token or nothing; a token that isn't valid is 401, one that is
   and doesn't permit the call 403.
 """
@@ -66,6 +67,8 @@ class Caller(msgspec.Struct, frozen=True):
 _EVERYTHING = frozenset({Grant()})
 #: Who may do what a holder of a key may.
 UNLIMITED = Caller(_EVERYTHING)
+#: What a key that is unknown is compared with.
+_NOBODY = (bytes(32), Caller(frozenset()))
 
 
 class Tokens(Protocol):
@@ -112,7 +115,9 @@ class Keys:
         digests = [_digest(key) for key in keys]
         names = {digest: _named(digest) for digest in digests}
         names |= {_digest(each.key): each.name for each in named}
-        self._callers = tuple((digest, Caller(_EVERYTHING, name)) for digest, name in names.items())
+        self._callers = {
+            digest: (digest, Caller(_EVERYTHING, name)) for digest, name in names.items()
+        }
 
     def check(self, headers: RawHeaders) -> Caller:
         """Let a caller with a valid key pass.
@@ -124,9 +129,9 @@ class Keys:
         admitted: Caller | None = None
         for candidate in candidates:
             digest = hashlib.sha256(candidate).digest()
-            for known, caller in self._callers:
-                if hmac.compare_digest(digest, known):
-                    admitted = caller
+            known, caller = self._callers.get(digest, _NOBODY)
+            if hmac.compare_digest(digest, known):
+                admitted = caller
         if admitted is not None:
             return admitted
         reason = "the key is not valid" if candidates else "there is no key"
