@@ -8,27 +8,28 @@ Rules of this file:
   asks for the page is looked up then.
 """
 
+import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import msgspec
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from interlingua.types.models import Operation
 from interlingua.types.usage import Usage
 
-_Kind = TypeVar("_Kind", Counter, Histogram)
 #: From an embedding of some milliseconds to a long answer of a large model.
 _CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -54,18 +55,38 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
 
 
-class _Series(Generic[_Kind]):
-    """A metric's children by their labels: the library's own look-up takes thrice as long."""
+class _Durations:
+    """A histogram's counts: the library's own, made for many threads, take five times as long."""
 
-    def __init__(self, metric: _Kind) -> None:
-        self._metric: _Kind = metric
-        self._children: dict[tuple[str, ...], _Kind] = {}
+    __slots__ = ("bounds", "counts", "total")
 
-    def of(self, *labels: str) -> _Kind:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        #: By the first bound that isn't less; the last: beyond all.
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as Prometheus has them."""
+        names = [floatToGoString(b) for b in (*self.bounds, math.inf)]  # type: ignore[no-untyped-call]  # it has no annotations
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+
+
+class _Tally:
+    """What is counted of the calls of one operation at one deployment."""
+
+    __slots__ = ("completion_tokens", "first_token", "prompt_tokens", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.seconds = _Durations(_CALL_S)
+        self.first_token: _Durations | None = None
+        self.prompt_tokens = 0
+        self.completion_tokens: int | None = None
 
 
 class Telemetry:
@@ -75,51 +96,22 @@ class Telemetry:
     """
 
     def __init__(self, observe: Callable[[], Iterable[Observed]]) -> None:
-        # The moment a series began, as a series of its own: half as much again for nobody.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         self._registry = CollectorRegistry(auto_describe=False)
-        by_call = ("operation", "deployment")
-        self.calls = _Series(
-            Counter(
-                "interlingua_calls",
-                "Calls that ended, by status: 499 where the client left, and the failure's own "
-                "status where a stream broke.",
-                (*by_call, "status"),
-                registry=self._registry,
-            )
-        )
-        self.seconds = _Series(
-            Histogram(
-                "interlingua_call_seconds",
-                "How long calls took, from the request's head to the end of the answer.",
-                by_call,
-                buckets=_CALL_S,
-                registry=self._registry,
-            )
-        )
-        self.first_token = _Series(
-            Histogram(
-                "interlingua_first_token_seconds",
-                "How long it took until an answer's first token, loading and waiting included.",
-                by_call,
-                buckets=_FIRST_TOKEN_S,
-                registry=self._registry,
-            )
-        )
-        self.tokens = _Series(
-            Counter(
-                "interlingua_tokens",
-                "Tokens of the calls that were answered to the end.",
-                ("deployment", "kind"),
-                registry=self._registry,
-            )
-        )
+        self._tallies: dict[tuple[Operation, str], _Tally] = {}
+        self._registry.register(_Calls(self._tallies))
         self._registry.register(_Deployments(observe))
 
     def call(self, operation: Operation, call_id: str) -> "CallMeasure":
         """A call that has just come."""
         del call_id
         return CallMeasure(self, operation)
+
+    def tally(self, operation: Operation, deployment: str) -> _Tally:
+        """Where such calls are counted."""
+        found = self._tallies.get((operation, deployment))
+        if found is None:
+            found = self._tallies[operation, deployment] = _Tally()
+        return found
 
     def text(self) -> bytes:
         """The page as this process knows it."""
@@ -216,15 +208,64 @@ class CallMeasure:
         self._usage = usage
 
     def ended(self, status: int) -> None:
-        telemetry, labels = self._telemetry, (self._operation, self._deployment)
-        telemetry.calls.of(*labels, str(status)).inc()
-        telemetry.seconds.of(*labels).observe(time.perf_counter() - self._came)
+        tally = self._telemetry.tally(self._operation, self._deployment)
+        tally.statuses[status] = tally.statuses.get(status, 0) + 1
+        tally.seconds.observe(time.perf_counter() - self._came)
         if self._first is not None:
-            telemetry.first_token.of(*labels).observe(self._first - self._came)
+            if tally.first_token is None:
+                tally.first_token = _Durations(_FIRST_TOKEN_S)
+            tally.first_token.observe(self._first - self._came)
         if self._usage is not None:
-            tokens = telemetry.tokens.of
-            tokens(self._deployment, "prompt").inc(self._usage.prompt_tokens)
-            tokens(self._deployment, "completion").inc(self._usage.completion_tokens)
+            tally.prompt_tokens += self._usage.prompt_tokens
+            tally.completion_tokens = (tally.completion_tokens or 0) + self._usage.completion_tokens
+
+
+class _Calls(Collector):
+    """What calls did, as the library's own families."""
+
+    def __init__(self, tallies: Mapping[tuple[Operation, str], _Tally]) -> None:
+        self._tallies = tallies
+
+    def collect(self) -> Iterator[Metric]:  # type: ignore[explicit-override]  # 3.12's
+        by_call = ("operation", "deployment")
+        calls = CounterMetricFamily(
+            "interlingua_calls",
+            "Calls that ended, by status: 499 where the client left, and the failure's own "
+            "status where a stream broke.",
+            labels=(*by_call, "status"),
+        )
+        seconds = HistogramMetricFamily(
+            "interlingua_call_seconds",
+            "How long calls took, from the request's head to the end of the answer.",
+            labels=by_call,
+        )
+        first_token = HistogramMetricFamily(
+            "interlingua_first_token_seconds",
+            "How long it took until a streamed answer's first token, loading and waiting included.",
+            labels=by_call,
+        )
+        tokens = CounterMetricFamily(
+            "interlingua_tokens",
+            "Tokens of the calls that were answered to the end.",
+            labels=("deployment", "kind"),
+        )
+        used: dict[tuple[str, str], int] = {}
+        for labels, tally in self._tallies.items():
+            for status, count in tally.statuses.items():
+                calls.add_metric((*labels, str(status)), count)
+            seconds.add_metric(labels, tally.seconds.buckets(), tally.seconds.total)
+            if tally.first_token is not None:
+                first_token.add_metric(labels, tally.first_token.buckets(), tally.first_token.total)
+            if tally.completion_tokens is not None:
+                deployment = labels[1]
+                for kind, count in (
+                    ("prompt", tally.prompt_tokens),
+                    ("completion", tally.completion_tokens),
+                ):
+                    used[deployment, kind] = used.get((deployment, kind), 0) + count
+        for which, count in used.items():
+            tokens.add_metric(which, count)
+        yield from (calls, seconds, first_token, tokens)
 
 
 class _Deployments(Collector):
