@@ -9,6 +9,7 @@ from interlingua.backends.echo import EchoBackend
 from interlingua.cli.main import run
 from interlingua.server.app import App
 from interlingua.server.asgi import Message, Receive, Scope, Send
+from interlingua.server.exchange import CONNECTION
 
 from ..server.service import KEY, app_of, served
 from ..support.conforming import declared_by, outcomes
@@ -41,6 +42,8 @@ class Altered:
 
         # What lets the app cut a connection.
         changed.__self__ = getattr(send, "__self__", None)  # type: ignore[attr-defined]
+        # Nor may it write to the connection itself.
+        scope = {name: value for name, value in scope.items() if name != CONNECTION}
         await self._app(scope, receive, changed)
 
 

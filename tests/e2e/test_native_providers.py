@@ -94,6 +94,17 @@ def script_chats(upstream: ScriptedUpstream) -> None:
     ]
     converse = amazon.stream(*(amazon.event(*event) for event in events))
     upstream.on(f"/bedrock/model/{MODEL}/converse-stream", converse)
+    content = [
+        {"reasoningContent": {"reasoningText": {"text": "Hm"}}},
+        {"text": "Hello"},
+        {"toolUse": {"toolUseId": "abcdefghi", "name": "get_weather", "input": {}}},
+    ]
+    whole = {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": "tool_use",
+        "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+    }
+    upstream.on(f"/bedrock/model/{MODEL}/converse", wire.json_reply(whole))
     call = {"id": "abcdefghi", "function": {"name": "get_weather", "arguments": "{}"}}
     end = {
         "finish_reason": "TOOL_CALL",
@@ -196,7 +207,7 @@ def test_calls_are_signed_where_the_config_says_so(
         assert post(front, "/chat/completions", asked(name)).status_code == 200
         request = upstream.requests[-1]
         assert request.headers["authorization"].startswith(how)
-        assert request.target.endswith("/model/us.vendor.model-v1%3A0/converse-stream")
+        assert request.target.endswith("/model/us.vendor.model-v1%3A0/converse")
     signed = upstream.requests[-2].headers["authorization"]
     assert (
         "/eu-central-1/bedrock/aws4_request, SignedHeaders=content-type;host;x-amz-date" in signed
@@ -250,7 +261,7 @@ def test_a_stream_that_fails_in_the_middle_does_not_end_well(
 
 def test_a_provider_s_limit_is_a_limit(front: Server, upstream: ScriptedUpstream) -> None:
     limits = {
-        f"/bedrock/model/{MODEL}/converse-stream": ("bedrock-signed", "ThrottlingException"),
+        f"/bedrock/model/{MODEL}/converse": ("bedrock-signed", "ThrottlingException"),
         "/cohere/chat": ("cohere-chat", "x"),
         "/mistral/chat/completions": ("mistral-chat", "x"),
     }

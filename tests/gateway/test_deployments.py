@@ -4,14 +4,12 @@ import asyncio
 
 import pytest
 
-from interlingua.backends.base import CallContext
-from interlingua.errors import DeadlineExceeded, ModelNotReady, RateLimited
+from interlingua.errors import ModelNotReady, RateLimited
 from interlingua.gateway.deployments import Deployment, Limits
 
 from .backend import Script
 
 pytestmark = pytest.mark.anyio
-CALL = CallContext(id="1")
 
 
 async def settle() -> None:
@@ -21,7 +19,7 @@ async def settle() -> None:
 
 
 async def hold(deployment: Deployment, release: asyncio.Event) -> None:
-    async with deployment.place(CALL):
+    async with deployment.place():
         await release.wait()
 
 
@@ -29,7 +27,7 @@ async def test_a_serverless_model_is_loaded_on_the_first_call() -> None:
     backend = Script()
     deployment = Deployment(name="d", backend=backend)
     assert deployment.state == "cold"
-    async with deployment.place(CALL):
+    async with deployment.place():
         assert deployment.state == "ready"
 
 
@@ -82,18 +80,6 @@ async def test_a_load_that_takes_too_long_is_given_up() -> None:
     assert backend.closes == 1
 
 
-async def test_a_call_waits_for_a_load_no_longer_than_its_deadline() -> None:
-    backend = Script()
-    backend.opening = asyncio.Event()
-    deployment = Deployment(name="d", backend=backend)
-    deadline = asyncio.get_running_loop().time() + 0.01
-    with pytest.raises(DeadlineExceeded):
-        async with deployment.place(CallContext(id="1", deadline=deadline)):
-            pytest.fail("the model was never loaded")
-    backend.opening.set()
-    await deployment.open()
-
-
 async def test_calls_beyond_the_places_wait_and_one_more_is_refused() -> None:
     deployment = Deployment(name="d", backend=Script(concurrency=1), limits=Limits(max_waiting=1))
     release = asyncio.Event()
@@ -126,12 +112,12 @@ async def test_a_waiting_call_that_leaves_frees_its_turn() -> None:
 async def test_an_idle_serverless_model_is_unloaded_and_comes_back() -> None:
     backend = Script()
     deployment = Deployment(name="d", backend=backend, limits=Limits(idle_s=0))
-    async with deployment.place(CALL):
+    async with deployment.place():
         await deployment.close_if_idle()
         assert deployment.state == "ready"
     await deployment.close_if_idle()
     assert (deployment.state, backend.closes) == ("cold", 1)
-    async with deployment.place(CALL):
+    async with deployment.place():
         assert deployment.state == "ready"
 
 
@@ -150,7 +136,7 @@ async def test_a_loaded_model_is_asked_to_be_open_at_each_call() -> None:
     await deployment.open()
     backend.open_error = ModelNotReady("its engine keeps crashing")
     with pytest.raises(ModelNotReady, match="keeps crashing"):
-        async with deployment.place(CALL):
+        async with deployment.place():
             pytest.fail("the engine is dead")
 
 

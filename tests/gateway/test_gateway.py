@@ -1,15 +1,16 @@
-"""One call through the gateway: the first-delta gate, closing, deadlines."""
+"""One call through the gateway: the first-delta gate, whole answers, closing."""
 
 import asyncio
 
 import pytest
 
 from interlingua.backends.base import CallContext
-from interlingua.errors import DeadlineExceeded, ModelNotReady, ParameterNotSupported, UpstreamError
+from interlingua.errors import ModelNotReady, ParameterNotSupported, UpstreamError
 from interlingua.gateway.deployments import Deployment, Limits
 from interlingua.gateway.directory import Route
 from interlingua.gateway.gateway import Gateway
-from interlingua.types.chat import ChatDelta, ChatRequest, UserMessage
+from interlingua.types.chat import ChatChoice, ChatCompletion, ChatDelta, ChatRequest, UserMessage
+from interlingua.types.completions import Completion, CompletionChoice, CompletionRequest
 from interlingua.types.embeddings import EmbeddingsRequest
 from interlingua.types.models import Capabilities
 from interlingua.types.usage import Usage
@@ -76,25 +77,6 @@ async def test_a_caller_that_leaves_before_the_first_word_frees_its_place() -> N
     await answer.deltas.aclose()
 
 
-async def test_a_call_that_waits_too_long_for_its_first_word_is_504() -> None:
-    backend = Script(SAID)
-    backend.hold = asyncio.Event()
-    deadline = asyncio.get_running_loop().time() + 0.02
-    with pytest.raises(DeadlineExceeded):
-        await gateway(backend).chat(HELLO, ASK, None, CallContext(id="1", deadline=deadline))
-    assert backend.closed == 1
-
-
-async def test_an_answer_that_goes_on_too_long_is_broken_off() -> None:
-    loop = asyncio.get_running_loop()
-    call = CallContext(id="1", deadline=loop.time() + 0.05)
-    answer = await gateway(Script([SAID[1]] * 3)).chat(HELLO, ASK, None, call)
-    while loop.time() <= (call.deadline or 0):
-        await asyncio.sleep(0)
-    with pytest.raises(DeadlineExceeded):
-        [delta async for delta in answer.deltas]
-
-
 async def test_a_refusal_never_reaches_the_backend() -> None:
     can = Capabilities(operations=frozenset({"chat_completions"}), parameters=frozenset())
     backend = Script(SAID, capabilities=can)
@@ -111,17 +93,69 @@ async def test_what_was_dropped_comes_with_the_answer() -> None:
     await answer.deltas.aclose()
 
 
-async def test_embeddings_are_made_in_time_or_not_at_all() -> None:
+async def test_embeddings_come_whole() -> None:
     backend = Script(capabilities=Capabilities(operations=frozenset({"embeddings"})))
-    server = gateway(backend)
     request = EmbeddingsRequest(inputs=("a", "b"))
     route = Route(operation="embeddings")
-    vectors = await server.embed(request, route, None, CALL)
-    assert len(vectors.embeddings.vectors) == 2
+    whole = await gateway(backend).embed(request, route, None, CALL)
+    assert len(whole.answer.vectors) == 2
+
+
+async def test_a_whole_answer_is_the_fold_of_what_its_backend_yields() -> None:
+    backend = Script(SAID)
+    whole = await gateway(backend).chat_whole(HELLO, ASK, None, CALL)
+    assert [(choice.text, choice.finish_reason) for choice in whole.answer.choices] == [
+        ("Hi", "stop")
+    ]
+    assert whole.answer.usage == Usage(1, 1)
+    assert backend.closed == 1
+
+
+async def test_a_backend_that_gets_answers_whole_is_asked_so() -> None:
+    class Wholly(Script):
+        async def chat_whole(self, request: ChatRequest, call: CallContext) -> ChatCompletion:
+            return ChatCompletion(choices=(ChatChoice(text="All"),))
+
+        async def complete_whole(self, request: CompletionRequest, call: CallContext) -> Completion:
+            return Completion(choices=(CompletionChoice(text="of it"),))
+
+    can = Capabilities(operations=frozenset({"chat_completions", "completions"}))
+    backend = Wholly(SAID, capabilities=can)
+    whole = await gateway(backend).chat_whole(HELLO, ASK, None, CALL)
+    assert whole.answer.choices[0].text == "All"
+    text = await gateway(backend).complete_whole(
+        CompletionRequest(prompts=("a",)), Route(operation="completions"), None, CALL
+    )
+    assert text.answer.choices[0].text == "of it"
+    assert backend.started == 0
+
+
+async def test_a_whole_answer_that_says_nothing_is_a_failure() -> None:
+    for deltas in ([], [ChatDelta()], [ChatDelta(usage=Usage(1, 0))]):
+        with pytest.raises(UpstreamError, match="without an answer"):
+            await gateway(Script(deltas)).chat_whole(HELLO, ASK, None, CALL)
+
+
+async def test_a_whole_answer_that_breaks_is_asked_for_elsewhere() -> None:
+    broken = Deployment(name="a", backend=Script([SAID[1], UpstreamError("cut")]), fallback=("b",))
+    server = Gateway([broken, Deployment(name="b", backend=Script(SAID))])
+    whole = await server.chat_whole(HELLO, ASK, None, CALL)
+    assert whole.deployment.name == "b"
+
+
+async def test_a_caller_of_a_whole_answer_that_leaves_frees_its_place() -> None:
+    backend = Script(SAID, concurrency=1)
     backend.hold = asyncio.Event()
-    deadline = asyncio.get_running_loop().time() + 0.02
-    with pytest.raises(DeadlineExceeded):
-        await server.embed(request, route, None, CallContext(id="1", deadline=deadline))
+    server = gateway(backend, max_waiting=0)
+    call = asyncio.create_task(server.chat_whole(HELLO, ASK, None, CALL))
+    while not backend.started:
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    backend.hold.set()
+    assert (await server.chat_whole(HELLO, ASK, None, CALL)).answer.choices
+    assert backend.closed == 2
 
 
 async def test_managed_deployments_load_at_start_and_all_close_at_the_end() -> None:

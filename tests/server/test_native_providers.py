@@ -21,6 +21,8 @@ from .service import KEY, app_of, served
 
 CANARY = "cnry-7f3a91d2-5e64-secret-value-0b8c"
 PATHS = {"anthropic": "/messages", "gemini": "/models/theirs:streamGenerateContent"}
+#: Where a whole answer is asked for, if elsewhere.
+WHOLE = {**PATHS, "gemini": "/models/theirs:generateContent"}
 HELLO = [{"role": "user", "content": "Hello"}]
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 WEATHER = {
@@ -42,7 +44,8 @@ class Both:
     ) -> httpx2.Response:
         for each in self._app.gateway.deployments:  # earlier failures are other tests'
             each.circuit = Circuit(each.name)
-        self.upstream.on(PATHS[model], reply)
+        for path in {PATHS[model], WHOLE[model]}:
+            self.upstream.on(path, reply)
         content = {"messages": HELLO, **(body or {}), "model": model}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self._client.post("/chat/completions", json=content, headers=named)
@@ -139,6 +142,8 @@ def test_the_key_goes_where_the_provider_wants_it(both: Both) -> None:
     headers = both.upstream.requests[-1].headers
     assert (headers["x-api-key"], headers["anthropic-version"]) == (CANARY, "2023-06-01")
     both.ask("gemini", recorded("gemini_stream.sse"))
+    assert both.upstream.requests[-1].target == WHOLE["gemini"]
+    both.ask("gemini", recorded("gemini_stream.sse"), {"stream": True})
     request = both.upstream.requests[-1]
     assert request.headers["x-goog-api-key"] == CANARY
     assert request.target == f"{PATHS['gemini']}?alt=sse"
@@ -184,7 +189,7 @@ def test_a_round_of_tools(both: Both, name: str) -> None:
 @pytest.mark.parametrize("name", PATHS)
 def test_reasoning_is_where_the_api_version_has_it(both: Both, name: str) -> None:
     reply = recorded(f"{name}_thinking_stream.sse")
-    both.upstream.on(PATHS[name], reply)
+    both.upstream.on(WHOLE[name], reply)
     body = {"messages": HELLO, "model": name}
     newer = httpx2.post(
         f"{both.url}/chat/completions?api-version=2025-04-01", json=body, headers={"api-key": KEY}

@@ -216,10 +216,20 @@ async def test_nothing_is_begun_again_after_the_first_token(two: Two) -> None:
         assert b"Half an" in caller.body
         assert b'"error"' in caller.body
         assert b"[DONE]" not in caller.body
-        whole = await ask(app)
-    assert whole.status_code == 502
-    assert len(a.requests) == 2
+    assert len(a.requests) == 1
     assert b.requests == []
+
+
+async def test_a_whole_answer_that_breaks_off_was_told_to_nobody_and_is_asked_for_elsewhere(
+    two: Two,
+) -> None:
+    a, b, farm = two
+    a.on(PATH, wire.events(wire.chat_chunk({"content": "Half an"}), done=False).ending("cut"))
+    async with farm.app() as app:
+        whole = await ask(app)
+    assert whole.status_code == 200
+    assert whole.headers["azureml-model-deployment"] == "b"
+    assert len(a.requests) == len(b.requests) == 1
 
 
 async def test_what_is_the_callers_fault_is_told_and_not_asked_elsewhere(two: Two) -> None:

@@ -46,5 +46,5 @@ def _cases(caller: Caller, declared: Declared) -> list[Case]:
 
 def assert_conforms(found: Sequence[Outcome], *, at_least: int) -> None:
     failed = [f"{each.area}: {each.case}: {each.why}" for each in found if each.state == "fail"]
-    assert failed == []
+    assert not failed, "\n".join(failed)
     assert sum(each.state == "pass" for each in found) >= at_least

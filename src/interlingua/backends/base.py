@@ -2,23 +2,26 @@
 
 Rules of this file:
 - A backend never checks capabilities: what reaches it was negotiated.
-- ``chat`` and ``complete`` always yield; a unary answer is the fold of what they yield.
+- ``chat`` and ``complete`` always yield; a whole answer is the fold of what they yield, unless
+  the backend gets it whole itself (:class:`WholeBackend`).
 - Closing the generator cancels the work upstream; it may be closed at any moment.
 """
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from interlingua.types.chat import ChatDelta, ChatRequest
-from interlingua.types.completions import CompletionDelta, CompletionRequest
+from interlingua.types.chat import ChatCompletion, ChatDelta, ChatRequest
+from interlingua.types.completions import Completion, CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
 from interlingua.types.models import Capabilities, ModelInfo
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose call it is and how long it may take. ``deadline`` is in ``loop.time()`` seconds."""
+    """Whose call it is and how long it may take. ``deadline`` is in ``loop.time()`` seconds;
+    whoever began the call cancels it then.
+    """
 
     id: str
     deadline: float | None = None
@@ -53,6 +56,15 @@ class CompletionBackend(Backend, Protocol):
     def complete(
         self, request: CompletionRequest, call: CallContext
     ) -> AsyncGenerator[CompletionDelta]: ...
+
+
+@runtime_checkable
+class WholeBackend(Protocol):
+    """Somebody whose whole answers cost less than their deltas. Cancelling cancels the work."""
+
+    async def chat_whole(self, request: ChatRequest, call: CallContext) -> ChatCompletion: ...
+
+    async def complete_whole(self, request: CompletionRequest, call: CallContext) -> Completion: ...
 
 
 class EmbeddingsBackend(Backend, Protocol):

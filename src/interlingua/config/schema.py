@@ -215,7 +215,10 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     timeout_s: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="A provider's longest silence; then 504. Unset: 120."),
+        Meta(
+            description="A provider's longest silence; then 504. Unset: 120, and for a whole "
+            "answer, which is silent until it is made, call_timeout_s."
+        ),
     ] = None
     connect_timeout_s: Annotated[
         Annotated[float, Meta(gt=0)] | None,

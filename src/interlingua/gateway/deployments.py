@@ -10,13 +10,13 @@ Rules of this file:
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from types import TracebackType
 from typing import Literal
 
 import msgspec
 
-from interlingua.backends.base import Backend, CallContext
-from interlingua.errors import ApiError, DeadlineExceeded, ModelNotReady, QueueFull
+from interlingua.backends.base import Backend, WholeBackend
+from interlingua.errors import ApiError, ModelNotReady, QueueFull
 from interlingua.types.models import Capabilities, ModelInfo
 
 from .circuit import Circuit, RetryBudget
@@ -60,6 +60,8 @@ class Deployment:
         self.limits = limits
         self.fallback = fallback
         self.backend = backend
+        #: The backend, if it gets whole answers whole.
+        self.whole = backend if isinstance(backend, WholeBackend) else None
         self.circuit = Circuit(name)
         self.budget = RetryBudget()
         #: Calls that went on to another deployment when this one had failed them.
@@ -96,27 +98,29 @@ class Deployment:
         """Those that wait, for the model or for a place, and those that are answered."""
         return self._calls
 
-    @contextlib.asynccontextmanager
-    async def place(self, call: CallContext) -> AsyncIterator[None]:
-        """Hold a place for one call; loads the model if need be.
+    def place(self) -> "_Place":
+        """Hold a place for one call inside; loads the model if need be.
 
         Raises:
             ModelNotReady: the model can't be loaded.
             QueueFull: too many calls wait already.
-            DeadlineExceeded: the call's time ran out while it waited.
         """
+        return _Place(self)
+
+    async def enter(self) -> asyncio.Semaphore:
+        """For :meth:`place`: wait for the model and a place."""
         self._calls += 1
         try:
-            async with _deadline(call):
-                await self.open()
-                places = await self._take_place()
-            try:
-                yield
-            finally:
-                places.release()
-        finally:
-            self._calls -= 1
-            self._last_used = asyncio.get_running_loop().time()
+            await self.open()
+            return await self._take_place()
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """For :meth:`place`: the call is over."""
+        self._calls -= 1
+        self._last_used = asyncio.get_running_loop().time()
 
     async def _take_place(self) -> asyncio.Semaphore:
         places = self._places
@@ -198,18 +202,28 @@ class Deployment:
             await self.close()
 
 
+class _Place:
+    """One call's place. A class, since a generator's context costs each call thrice as much."""
+
+    __slots__ = ("_deployment", "_places")
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    async def __aenter__(self) -> None:
+        self._places = await self._deployment.enter()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._places.release()
+        self._deployment.leave()
+
+
 def _retrieve(task: asyncio.Task[None]) -> None:
     """Take a failed load's error even where every caller has left."""
     if not task.cancelled():
         task.exception()
-
-
-@contextlib.asynccontextmanager
-async def _deadline(call: CallContext) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout_at(call.deadline):
-            yield
-    except TimeoutError:
-        raise DeadlineExceeded(
-            "The call's time ran out while it waited (call_timeout_s)."
-        ) from None

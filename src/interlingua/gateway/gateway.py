@@ -3,13 +3,16 @@
 Rules of this file:
 - What is returned has already said something: failures before the first delta that speaks
   are raised, so that they keep their true status.
-- Closing ``Answer.deltas`` cancels the work and frees the call's place.
+- Closing ``Answer.deltas``, or cancelling a whole answer, cancels the work and frees the
+  call's place.
+- Whoever calls also ends the call when its time is up; there is no second clock here.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Generic, TypeVar, cast
 
 import msgspec
@@ -21,9 +24,10 @@ from interlingua.backends.base import (
     EmbeddingsBackend,
     ImageEmbeddingsBackend,
 )
-from interlingua.errors import ApiError, DeadlineExceeded, UpstreamError
-from interlingua.types.chat import ChatDelta, ChatRequest
-from interlingua.types.completions import CompletionDelta, CompletionRequest
+from interlingua.errors import ApiError, UpstreamError
+from interlingua.types.chat import ChatCompletion, ChatDelta, ChatRequest
+from interlingua.types.chat_fold import fold_chat, fold_completion
+from interlingua.types.completions import Completion, CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
 from interlingua.types.models import ExtraParameters, ModelInfo
 
@@ -36,6 +40,8 @@ from .negotiate import Request, negotiate
 from .routing import Router
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
+Spoken = TypeVar("Spoken", ChatCompletion, Completion)
+Made = TypeVar("Made", ChatCompletion, Completion, Embeddings)
 
 #: How often idle serverless models are looked for.
 _IDLE_CHECK_S = 5.0
@@ -49,12 +55,12 @@ class Answer(msgspec.Struct, Generic[Delta], frozen=True):
     deltas: AsyncGenerator[Delta]
 
 
-class Vectors(msgspec.Struct, frozen=True):
-    """Embeddings, and who made them."""
+class Whole(msgspec.Struct, Generic[Made], frozen=True):
+    """A whole answer, and who gave it."""
 
     deployment: Deployment
     changes: Changes
-    embeddings: Embeddings
+    answer: Made
 
 
 class Gateway:
@@ -139,7 +145,7 @@ class Gateway:
             target: Deployment, fit: ChatRequest, changes: Changes
         ) -> Awaitable[Answer[ChatDelta]]:
             backend = cast(ChatBackend, target.backend)
-            return _begun(target, changes, backend.chat(fit, call), call)
+            return _begun(target, changes, backend.chat(fit, call))
 
         chain = self._router.chain(route, request.model)
         return await self._router.ask(
@@ -159,7 +165,58 @@ class Gateway:
             target: Deployment, fit: CompletionRequest, changes: Changes
         ) -> Awaitable[Answer[CompletionDelta]]:
             backend = cast(CompletionBackend, target.backend)
-            return _begun(target, changes, backend.complete(fit, call), call)
+            return _begun(target, changes, backend.complete(fit, call))
+
+        chain = self._router.chain(route, request.model)
+        return await self._router.ask(
+            chain, request, policy, call=call, attempt=attempt, meter=meter
+        )
+
+    async def chat_whole(
+        self,
+        request: ChatRequest,
+        route: Route,
+        policy: ExtraParameters | None,
+        call: CallContext,
+        *,
+        meter: CallMeter | None = None,
+    ) -> Whole[ChatCompletion]:
+        async def attempt(
+            target: Deployment, fit: ChatRequest, changes: Changes
+        ) -> Whole[ChatCompletion]:
+            async with target.place():
+                if target.whole is not None:
+                    answer = await target.whole.chat_whole(fit, call)
+                else:
+                    async with aclosing(cast(ChatBackend, target.backend).chat(fit, call)) as said:
+                        answer = await fold_chat(said)
+                return Whole(target, changes, _spoken(answer, target))
+
+        chain = self._router.chain(route, request.model)
+        return await self._router.ask(
+            chain, request, policy, call=call, attempt=attempt, meter=meter
+        )
+
+    async def complete_whole(
+        self,
+        request: CompletionRequest,
+        route: Route,
+        policy: ExtraParameters | None,
+        call: CallContext,
+        *,
+        meter: CallMeter | None = None,
+    ) -> Whole[Completion]:
+        async def attempt(
+            target: Deployment, fit: CompletionRequest, changes: Changes
+        ) -> Whole[Completion]:
+            async with target.place():
+                if target.whole is not None:
+                    answer = await target.whole.complete_whole(fit, call)
+                else:
+                    backend = cast(CompletionBackend, target.backend)
+                    async with aclosing(backend.complete(fit, call)) as said:
+                        answer = await fold_completion(said)
+                return Whole(target, changes, _spoken(answer, target))
 
         chain = self._router.chain(route, request.model)
         return await self._router.ask(
@@ -174,11 +231,13 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Vectors:
-        async def attempt(target: Deployment, fit: EmbeddingsRequest, changes: Changes) -> Vectors:
-            backend = cast(EmbeddingsBackend, target.backend)
-            async with target.place(call), _in_time(call):
-                return Vectors(target, changes, await backend.embed(fit, call))
+    ) -> Whole[Embeddings]:
+        async def attempt(
+            target: Deployment, fit: EmbeddingsRequest, changes: Changes
+        ) -> Whole[Embeddings]:
+            async with target.place():
+                backend = cast(EmbeddingsBackend, target.backend)
+                return Whole(target, changes, await backend.embed(fit, call))
 
         chain = self._router.chain(route, request.model)
         return await self._router.ask(
@@ -193,13 +252,13 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Vectors:
+    ) -> Whole[Embeddings]:
         async def attempt(
             target: Deployment, fit: ImageEmbeddingsRequest, changes: Changes
-        ) -> Vectors:
-            backend = cast(ImageEmbeddingsBackend, target.backend)
-            async with target.place(call), _in_time(call):
-                return Vectors(target, changes, await backend.embed_images(fit, call))
+        ) -> Whole[Embeddings]:
+            async with target.place():
+                backend = cast(ImageEmbeddingsBackend, target.backend)
+                return Whole(target, changes, await backend.embed_images(fit, call))
 
         chain = self._router.chain(route, request.model)
         return await self._router.ask(
@@ -224,54 +283,49 @@ async def _open_managed(deployment: Deployment) -> None:
         await deployment.open()
 
 
-async def _gated(
-    deployment: Deployment, deltas: AsyncGenerator[Delta], call: CallContext
-) -> AsyncGenerator[Delta]:
+async def _gated(deployment: Deployment, deltas: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
     """First one delta to say that the gate is open, then all of them.
 
     A generator that was never started runs no ``finally``; with that first step behind it,
     closing this one always frees the place and cancels the work.
     """
-    loop = asyncio.get_running_loop()
-    deadline = call.deadline
     try:
-        async with deployment.place(call):
+        async with deployment.place():
             head: list[Delta] = []
             async for delta in deltas:
                 head.append(delta)
                 if delta.speaks:
                     break
             if not head or not head[-1].speaks:
-                raise UpstreamError(f"The deployment {deployment.name!r} ended without an answer.")
+                raise _silent(deployment)
             yield head[0]
             for delta in head:
                 yield delta
             async for delta in deltas:
-                if deadline is not None and loop.time() > deadline:
-                    raise DeadlineExceeded("The answer took longer than call_timeout_s.")
                 yield delta
     finally:
         await deltas.aclose()
 
 
 async def _begun(
-    deployment: Deployment, changes: Changes, deltas: AsyncGenerator[Delta], call: CallContext
+    deployment: Deployment, changes: Changes, deltas: AsyncGenerator[Delta]
 ) -> Answer[Delta]:
     """The answer, once it has said something."""
-    deltas = _gated(deployment, deltas, call)
+    deltas = _gated(deployment, deltas)
     try:
-        async with _in_time(call):
-            await anext(deltas)
+        await anext(deltas)
     except BaseException:
         await deltas.aclose()
         raise
     return Answer(deployment, changes, deltas)
 
 
-@contextlib.asynccontextmanager
-async def _in_time(call: CallContext) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout_at(call.deadline):
-            yield
-    except TimeoutError:
-        raise DeadlineExceeded("No answer came within call_timeout_s.") from None
+def _spoken(answer: Spoken, deployment: Deployment) -> Spoken:
+    """The answer, if it says anything."""
+    if not any(choice.speaks for choice in answer.choices):
+        raise _silent(deployment)
+    return answer
+
+
+def _silent(deployment: Deployment) -> UpstreamError:
+    return UpstreamError(f"The deployment {deployment.name!r} ended without an answer.")

@@ -180,7 +180,7 @@ def _provider(deployment: DeploymentConfig, name: str) -> ProviderModel:
         api_version=deployment.api_version,
         type=deployment.type or (families[-1].type if families else "chat-completion"),
         publisher=deployment.publisher or (families[-1].publisher if families else row.title),
-        timeout_s=deployment.timeout_s or 120.0,
+        timeout_s=deployment.timeout_s,
         connect_timeout_s=deployment.connect_timeout_s or CONNECT_TIMEOUT_S,
         first_byte_timeout_s=deployment.first_byte_timeout_s,
         concurrency=deployment.slots or 256,

@@ -9,10 +9,9 @@ Rules of this file:
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import cached_property, partial
-from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -30,15 +29,15 @@ from interlingua.errors import (
 )
 from interlingua.gateway.allowance import Allowance, LimitedCall, headers
 from interlingua.gateway.directory import Route
-from interlingua.gateway.gateway import Answer, Gateway, Vectors
+from interlingua.gateway.gateway import Answer, Gateway, Whole
 from interlingua.gateway.limits import Shares
 from interlingua.gateway.meter import CallMeter, Meter
 from interlingua.headers import ANSWERED_BY, CHANGES, DEPLOYMENT, MODEL_MESH
 from interlingua.http import HttpCall
-from interlingua.types.chat import ChatDelta
-from interlingua.types.chat_fold import fold_chat, fold_completion
-from interlingua.types.completions import CompletionDelta
-from interlingua.types.models import ExtraParameters, Operation
+from interlingua.types.chat import ChatCompletion, ChatDelta
+from interlingua.types.completions import Completion, CompletionDelta
+from interlingua.types.embeddings import Embeddings
+from interlingua.types.models import EncodingFormat, ExtraParameters, Operation
 
 from . import ops, pages
 from .auth import UNLIMITED, Authenticator, Caller
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from .remote_images import RemoteImages
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
+Made = TypeVar("Made", ChatCompletion, Completion, Embeddings)
 
 _JSON = {"content-type": "application/json"}
 #: How long a half-sent request may still take once the server is stopping.
@@ -69,9 +69,9 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     context: CallContext
     meter: CallMeter
 
-    def reply(self, answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> Reply:
+    def reply(self, answer: Answer[Delta] | Whole[Made]) -> Reply:
         return Reply(
-            id=token_hex(16),
+            id=self.exchange.id,
             created=int(time.time()),
             model=answer.deployment.name,
             api_version=self.http.query.get("api-version"),
@@ -236,12 +236,12 @@ class Endpoint:
             context=_context(exchange.id, deadline, allowance),
             meter=meter,
         )
-        clock = asyncio.timeout_at(deadline)
+        attended = exchange.attended(deadline)
         try:
-            async with exchange.cancelled_when_gone(), clock:
+            with attended:
                 await self._operations[route.operation](call)
         except TimeoutError as error:
-            if not clock.expired():
+            if not attended.expired:
                 raise
             raise DeadlineExceeded(
                 f"The call took longer than {self._settings.call_timeout_s:g} s (call_timeout_s)."
@@ -262,55 +262,50 @@ class Endpoint:
 
     async def _chat(self, call: _Call) -> None:
         request = await self._with_images(call.dialect.read_chat(call.http), call)
-        answer = await self.gateway.chat(
+        if request.stream:
+            answer = await self.gateway.chat(
+                request, call.route, call.policy, call.context, meter=call.meter
+            )
+            await _stream(call, answer, call.dialect.chat_writer(request, call.reply(answer)))
+            return
+        whole = await self.gateway.chat_whole(
             request, call.route, call.policy, call.context, meter=call.meter
         )
-        reply = call.reply(answer)
-        writer = call.dialect.chat_writer(request, reply) if request.stream else None
-
-        async def whole(deltas: AsyncGenerator[ChatDelta]) -> bytes:
-            folded = await fold_chat(deltas)
-            call.meter.used(folded.usage)
-            return call.dialect.write_chat(folded, reply)
-
-        await _deliver(call, answer, writer, whole)
+        await _reply(call, whole, call.dialect.write_chat(whole.answer, call.reply(whole)))
 
     async def _complete(self, call: _Call) -> None:
         request = call.dialect.read_completion(call.http)
-        answer = await self.gateway.complete(
+        if request.stream:
+            answer = await self.gateway.complete(
+                request, call.route, call.policy, call.context, meter=call.meter
+            )
+            writer = call.dialect.completion_writer(request, call.reply(answer))
+            await _stream(call, answer, writer)
+            return
+        whole = await self.gateway.complete_whole(
             request, call.route, call.policy, call.context, meter=call.meter
         )
-        reply = call.reply(answer)
-        writer = call.dialect.completion_writer(request, reply) if request.stream else None
-
-        async def whole(deltas: AsyncGenerator[CompletionDelta]) -> bytes:
-            folded = await fold_completion(deltas)
-            call.meter.used(folded.usage)
-            return call.dialect.write_completion(folded, reply)
-
-        await _deliver(call, answer, writer, whole)
+        await _reply(call, whole, call.dialect.write_completion(whole.answer, call.reply(whole)))
 
     async def _embed(self, call: _Call) -> None:
         request = call.dialect.read_embeddings(call.http)
-        vectors = await self.gateway.embed(
+        whole = await self.gateway.embed(
             request, call.route, call.policy, call.context, meter=call.meter
         )
-        call.meter.used(vectors.embeddings.usage)
-        body = call.dialect.write_embeddings(
-            vectors.embeddings, request.encoding_format, call.reply(vectors)
-        )
-        await call.exchange.reply(200, _JSON | _headers(vectors), body)
+        await self._reply_vectors(call, whole, request.encoding_format)
 
     async def _embed_images(self, call: _Call) -> None:
         request = await self._with_images(call.dialect.read_image_embeddings(call.http), call)
-        vectors = await self.gateway.embed_images(
+        whole = await self.gateway.embed_images(
             request, call.route, call.policy, call.context, meter=call.meter
         )
-        call.meter.used(vectors.embeddings.usage)
-        body = call.dialect.write_embeddings(
-            vectors.embeddings, request.encoding_format, call.reply(vectors)
-        )
-        await call.exchange.reply(200, _JSON | _headers(vectors), body)
+        await self._reply_vectors(call, whole, request.encoding_format)
+
+    async def _reply_vectors(
+        self, call: _Call, whole: Whole[Embeddings], encoding: EncodingFormat | None
+    ) -> None:
+        body = call.dialect.write_embeddings(whole.answer, encoding, call.reply(whole))
+        await _reply(call, whole, body)
 
     async def _with_images(self, request: Pictured, call: _Call) -> Pictured:
         """The request with its remote images in it.
@@ -344,22 +339,20 @@ def _names_hosts(urls: Iterable[str]) -> bool:
     return all(url.lower().startswith(("https://", "http://")) for url in urls)
 
 
-async def _deliver(
-    call: _Call,
-    answer: Answer[Delta],
-    writer: StreamWriter[Delta] | None,
-    whole: Callable[[AsyncGenerator[Delta]], Awaitable[bytes]],
-) -> None:
-    """Send the answer as it comes where there is a writer, else when it is whole."""
+async def _stream(call: _Call, answer: Answer[Delta], writer: StreamWriter[Delta]) -> None:
+    """Send an answer as it comes."""
     call.meter.begun()
     async with aclosing(answer.deltas) as deltas:
-        if writer is not None:
-            await stream(call.exchange, deltas, writer, _headers(answer), call.meter.used)
-        else:
-            await call.exchange.reply(200, _JSON | _headers(answer), await whole(deltas))
+        await stream(call.exchange, deltas, writer, _headers(answer), call.meter.used)
 
 
-def _headers(answer: Answer[ChatDelta] | Answer[CompletionDelta] | Vectors) -> dict[str, str]:
+async def _reply(call: _Call, whole: Whole[Made], body: bytes) -> None:
+    """Send an answer that is whole."""
+    call.meter.used(whole.answer.usage)
+    await call.exchange.reply(200, _JSON | _headers(whole), body)
+
+
+def _headers(answer: Answer[Delta] | Whole[Made]) -> dict[str, str]:
     headers = {header.name: answer.deployment.name for header in ANSWERED_BY}
     changes = answer.changes.header()
     if changes is not None:

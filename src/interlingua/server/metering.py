@@ -1,8 +1,7 @@
 """How a call ended, as its meters are told: before the last byte of its reply leaves."""
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
+from types import TracebackType
 from typing import Protocol
 
 from interlingua.errors import ApiError
@@ -66,33 +65,45 @@ class CallMeters:
             meter.ended(status)
 
 
-@contextlib.contextmanager
-def metered(meter: CallMeter, exchange: Exchange) -> Iterator[None]:
-    """Tell ``meter`` of the end of what runs inside, whichever it is, and once: when the
-    exchange is about to send its last byte, or when it failed before.
+class metered:  # noqa: N801 - used as a function
+    """A context that tells ``meter`` of the end of what runs inside, whichever it is, and
+    once: when the exchange is about to send its last byte, or when it failed before.
     """
-    told = False
 
-    def end(status: int) -> None:
-        nonlocal told
-        if not told:
-            told = True
-            meter.ended(status)
+    __slots__ = ("_meter", "_told")
 
-    exchange.on_end = end
-    status = 500
-    try:
-        yield
-        status = 200
-    except ApiError as error:
-        status = error.status
-        raise
-    except ClientGone:
-        status = CLIENT_LEFT
-        raise
-    except asyncio.CancelledError:
-        # The server stops.
-        status = 503
-        raise
-    finally:
-        end(status)
+    def __init__(self, meter: CallMeter, exchange: Exchange) -> None:
+        self._meter = meter
+        self._told = False
+        exchange.on_end = self._end
+
+    def _end(self, status: int) -> None:
+        if not self._told:
+            self._told = True
+            self._meter.ended(status)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end(_status(error))
+
+
+def _status(error: BaseException | None) -> int:
+    match error:
+        case None:
+            return 200
+        case ApiError():
+            return error.status
+        case ClientGone():
+            return CLIENT_LEFT
+        case asyncio.CancelledError():
+            # The server stops.
+            return 503
+        case _:
+            return 500

@@ -217,6 +217,13 @@ class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: FinishReason | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
 
+    @property
+    def speaks(self) -> bool:
+        """Whether it says something; a reply where nothing does is no answer."""
+        return bool(
+            self.text or self.reasoning or self.refusal or self.tool_calls or self.finish_reason
+        )
+
 
 class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer, folded from its deltas."""

@@ -1,6 +1,7 @@
 """Deltas ↔ a whole answer: a unary reply is the fold of a stream, so the two can't differ."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
+from typing import Protocol, TypeVar
 
 from .chat import (
     ChatChoice,
@@ -13,6 +14,16 @@ from .chat import (
 )
 from .completions import Completion, CompletionChoice, CompletionDelta
 from .usage import Usage
+
+Delta_contra = TypeVar("Delta_contra", contravariant=True)
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class Fold(Protocol[Delta_contra, Made_co]):
+    """Gathers deltas into what they make."""
+
+    def add(self, delta: Delta_contra) -> None: ...
+    def done(self) -> Made_co: ...
 
 
 class ChatFold:
@@ -73,6 +84,13 @@ async def fold_completion(deltas: AsyncIterable[CompletionDelta]) -> Completion:
     """The whole answer. Whoever made the generator closes it."""
     fold = CompletionFold()
     async for delta in deltas:
+        fold.add(delta)
+    return fold.done()
+
+
+def folded(fold: Fold[Delta_contra, Made_co], deltas: Iterable[Delta_contra]) -> Made_co:
+    """What the deltas make."""
+    for delta in deltas:
         fold.add(delta)
     return fold.done()
 

@@ -45,6 +45,11 @@ class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: FinishReason | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
 
+    @property
+    def speaks(self) -> bool:
+        """Whether it says something; a reply where nothing does is no answer."""
+        return bool(self.text or self.finish_reason)
+
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer, folded from its deltas."""

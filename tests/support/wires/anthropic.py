@@ -3,6 +3,7 @@
 Source: Claude API reference: create a message; streaming messages; errors.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,8 @@ def answer(row: Row, request: Request) -> Reply:
     if "max_tokens" not in body:
         return _error(400, "invalid_request_error", "max_tokens: Field required")
     said = _said(body)
+    if not body.get("stream"):
+        return json_reply(_whole(said))
     return Reply(named_events(*_events(said)), content_type="text/event-stream")
 
 
@@ -58,6 +61,27 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return " ".join(str(part.get("text", part["type"])) for part in content)
+
+
+def _whole(said: Said) -> dict[str, object]:
+    content: list[dict[str, object]] = [
+        {"type": "thinking", "thinking": "".join(THOUGHTS), "signature": "c2lnbmVk"}
+    ]
+    if said.text:
+        content.append({"type": "text", "text": said.text})
+    for place, text in enumerate(said.arguments, start=1):
+        call = {"id": f"toolu_{place}", "name": said.tool, "input": json.loads(text)}
+        content.append({"type": "tool_use", **call})
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "theirs",
+        "content": content,
+        "stop_reason": _STOPS[said.finish],
+        "stop_sequence": None,
+        "usage": {"input_tokens": said.prompt_tokens, "output_tokens": said.completion_tokens},
+    }
 
 
 def _events(said: Said) -> Iterator[tuple[str, object]]:

@@ -1,8 +1,9 @@
-"""Amazon Bedrock's ConverseStream, in Amazon's event stream encoding.
+"""Amazon Bedrock's Converse, and ConverseStream in Amazon's event stream encoding.
 
-Source: Amazon Bedrock Runtime 2023-09-30: ConverseStream, its errors; Bedrock API keys.
+Source: Amazon Bedrock Runtime 2023-09-30: Converse, ConverseStream, its errors; Bedrock API keys.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def answer(row: Row, request: Request) -> Reply:
     del row
     if not authorized(request.headers):
         return json_reply({"message": "The security token included is invalid."}, 403)
-    if not request.path.endswith("/converse-stream"):
+    if not request.path.endswith(("/converse-stream", "/converse")):
         return json_reply({"message": "not found"}, 404)
     body = request.json()
     extra = [name for name in body if name not in _KNOWN]
@@ -39,6 +40,8 @@ def answer(row: Row, request: Request) -> Reply:
     if extra:
         message = f"extraneous key [{extra[0]}] is not permitted"
         return json_reply({"message": message}, 400, x_amzn_errortype="ValidationException")
+    if request.path.endswith("/converse"):
+        return json_reply(_whole(_said(body)))
     frames = [amazon.event(*event) for event in _events(_said(body))]
     pieces = tuple(piece for frame in frames for piece in cut(frame))
     return amazon.stream(*pieces)
@@ -64,6 +67,30 @@ def _said(body: Mapping[str, Any]) -> Said:
     )
 
 
+def _whole(said: Said) -> dict[str, object]:
+    thought = {"reasoningContent": {"reasoningText": {"text": "".join(THOUGHTS)}}}
+    content: list[dict[str, object]] = [thought]
+    if said.text:
+        content.append({"text": said.text})
+    for place, text in enumerate(said.arguments, start=1):
+        call = {"toolUseId": f"tooluse_{place}", "name": said.tool, "input": json.loads(text)}
+        content.append({"toolUse": call})
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": _STOPS[said.finish],
+        "usage": _usage(said),
+        "metrics": {"latencyMs": 1},
+    }
+
+
+def _usage(said: Said) -> dict[str, int]:
+    return {
+        "inputTokens": said.prompt_tokens,
+        "outputTokens": said.completion_tokens,
+        "totalTokens": said.prompt_tokens + said.completion_tokens,
+    }
+
+
 def _events(said: Said) -> Iterator[tuple[str, object]]:
     def delta(block: int, said: object) -> tuple[str, object]:
         return "contentBlockDelta", {"contentBlockIndex": block, "delta": said}
@@ -81,6 +108,4 @@ def _events(said: Said) -> Iterator[tuple[str, object]]:
             yield delta(place, {"toolUse": {"input": piece}})
         yield "contentBlockStop", {"contentBlockIndex": place}
     yield "messageStop", {"stopReason": _STOPS[said.finish]}
-    counted = {"inputTokens": said.prompt_tokens, "outputTokens": said.completion_tokens}
-    total = said.prompt_tokens + said.completion_tokens
-    yield "metadata", {"usage": {**counted, "totalTokens": total}, "metrics": {"latencyMs": 1}}
+    yield "metadata", {"usage": _usage(said), "metrics": {"latencyMs": 1}}

@@ -57,6 +57,8 @@ def answer(row: Row, request: Request) -> Reply:
     if extra:
         return json_reply({"id": "1", "message": f"unknown field: parameter '{extra[0]}'"}, 422)
     if request.path.endswith("/chat"):
+        if not body.get("stream"):
+            return json_reply(_whole(_said(body)))
         return Reply(named_events(*_events(_said(body))), content_type="text/event-stream")
     if request.path.endswith("/embed"):
         return _embed(body)
@@ -80,6 +82,29 @@ def _text(content: Any) -> str:
     if isinstance(content, list):
         return " ".join(str(part.get("text", part["type"])) for part in content)
     return content or ""
+
+
+def _whole(said: Said) -> dict[str, object]:
+    content: list[dict[str, object]] = [{"type": "thinking", "thinking": "".join(THOUGHTS)}]
+    if said.text:
+        content.append({"type": "text", "text": said.text})
+    message: dict[str, object] = {"role": "assistant", "content": content}
+    if said.arguments:
+        message["tool_calls"] = [
+            {
+                "id": f"call_{place}",
+                "type": "function",
+                "function": {"name": said.tool, "arguments": text},
+            }
+            for place, text in enumerate(said.arguments)
+        ]
+    counted = {"input_tokens": said.prompt_tokens, "output_tokens": said.completion_tokens}
+    return {
+        "id": "1",
+        "finish_reason": _STOPS[said.finish],
+        "message": message,
+        "usage": {"billed_units": counted, "tokens": counted},
+    }
 
 
 def _events(said: Said) -> Iterator[tuple[str, object]]:

@@ -1,6 +1,7 @@
 """Gemini's own wire.
 
-Source: Gemini API reference, v1beta: streamGenerateContent, batchEmbedContents, errors.
+Source: Gemini API reference, v1beta: generateContent, streamGenerateContent,
+batchEmbedContents, errors.
 """
 
 import json
@@ -39,6 +40,8 @@ def answer(row: Row, request: Request) -> Reply:
         lines = [f"data: {dumps(event)}\r\n\r\n".encode() for event in _events(_said(body))]
         pieces = tuple(piece for line in lines for piece in cut(line))
         return Reply(pieces, content_type="text/event-stream")
+    if request.path.endswith(":generateContent"):
+        return json_reply(_whole(_said(body)))
     if request.path.endswith(":batchEmbedContents"):
         return _embeddings(body)
     return _error(404, "NOT_FOUND", "Not found")
@@ -92,6 +95,29 @@ def _events(said: Said) -> Iterator[dict[str, object]]:
         call = {"name": said.tool, "args": json.loads(text)}
         yield event({"functionCall": call}, said.completion_tokens)
     yield event({"text": ""}, said.completion_tokens, _STOPS[said.finish])
+
+
+def _whole(said: Said) -> dict[str, object]:
+    parts: list[dict[str, object]] = [{"text": "".join(THOUGHTS), "thought": True}]
+    if said.text:
+        parts.append({"text": said.text})
+    parts += [{"functionCall": {"name": said.tool, "args": json.loads(a)}} for a in said.arguments]
+    candidate = {
+        "content": {"parts": parts, "role": "model"},
+        "finishReason": _STOPS[said.finish],
+        "index": 0,
+    }
+    usage = {
+        "promptTokenCount": said.prompt_tokens,
+        "candidatesTokenCount": said.completion_tokens,
+        "totalTokenCount": said.prompt_tokens + said.completion_tokens,
+    }
+    return {
+        "candidates": [candidate],
+        "usageMetadata": usage,
+        "modelVersion": "theirs",
+        "responseId": "r1",
+    }
 
 
 def _embeddings(body: Mapping[str, Any]) -> Reply:

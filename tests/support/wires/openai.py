@@ -257,8 +257,42 @@ def _refused(quirks: Quirks, body: Mapping[str, Any]) -> Reply | None:
 
 def chat(body: Mapping[str, Any], quirks: Quirks) -> Reply:
     said = _said(body, 2 if quirks.calls == "pieces" else 1)
+    if not body.get("stream"):
+        return json_reply(_whole(body, said, quirks))
     events = list(_events(body, said, quirks))
     return stream(events, quirks)
+
+
+def _whole(body: Mapping[str, Any], said: Said, quirks: Quirks) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": said.text or None}
+    if quirks.reasoning:
+        message[quirks.reasoning] = "".join(THOUGHTS)
+    calls = [
+        {
+            "id": f"call_{place}",
+            "type": "function",
+            "function": {
+                "name": said.tool,
+                "arguments": json.loads(text) if quirks.calls == "objects" else text,
+            },
+        }
+        for place, text in enumerate(said.arguments)
+    ]
+    if quirks.calls == "no ids":
+        calls = [{name: call[name] for name in ("type", "function")} for call in calls]
+    if calls:
+        message["tool_calls"] = calls
+    reason = quirks.stop if said.finish == "stop" else said.finish
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1730000000,
+        "model": body.get("model", "theirs"),
+        "choices": [choice],
+        **({} if quirks.usage == "never" else {"usage": usage(said)}),
+        **(quirks.beside or {}),
+    }
 
 
 def _said(body: Mapping[str, Any], calls: int) -> Said:
@@ -385,11 +419,23 @@ def completion(body: Mapping[str, Any], quirks: Quirks) -> Reply:
             {**head, "choices": [{"index": index, "text": "", "finish_reason": said.finish}]}
         )
     count = {"prompt_tokens": total[0], "completion_tokens": total[1], "total_tokens": sum(total)}
+    if not body.get("stream"):
+        return json_reply({**head, "choices": _joined(events), "usage": count})
     if quirks.usage != "asked":
         events[-1]["usage"] = count
     elif (body.get("stream_options") or {}).get("include_usage"):
         events.append({**head, "choices": [], "usage": count})
     return stream(events, quirks)
+
+
+def _joined(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    choices: dict[int, dict[str, Any]] = {}
+    for event in events:
+        (choice,) = event["choices"]
+        known = choices.setdefault(choice["index"], {**choice, "text": "", "logprobs": None})
+        known["text"] += choice["text"]
+        known["finish_reason"] = choice["finish_reason"]
+    return list(choices.values())
 
 
 def embeddings(body: Mapping[str, Any]) -> Reply:

@@ -3,34 +3,43 @@
 Rules of this file:
 - Address, headers and credential come from the config alone; nothing of a request reaches
   them.
-- Chats and text completions are asked for as streams wherever there are any, so that silence
-  can be told from work and leaving is noticed at once; embeddings are one reply.
+- A stream is asked for as a stream, and a whole answer whole: what a provider says of it in
+  one piece is what it counts and charges, and costs neither side a chunk a token.
+- A whole reply is silent until it is made, so the longest silence limits it only where the
+  config states one; a stream's has a default.
 - A reply that is cut, empty, stalled or malformed is an error, never an answer.
 - Every error passes :class:`~.failures.Retold` before anybody reads it.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from importlib.metadata import version
-from typing import TypeVar
+from types import TracebackType
+from typing import NoReturn, TypeVar
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
 from interlingua.backends.base import CallContext
 from interlingua.backends.transport import HttpTransport
-from interlingua.dialects.base import EventDecoder, StreamReader, Target
+from interlingua.dialects.base import StreamReader, Target
 from interlingua.errors import ApiError, UpstreamError
 from interlingua.http import HttpCall, HttpReply, Transport
-from interlingua.types.chat import ChatDelta, ChatRequest
-from interlingua.types.chat_fold import unfold_chat, unfold_completion
-from interlingua.types.completions import CompletionDelta, CompletionRequest
+from interlingua.types.chat import ChatCompletion, ChatDelta, ChatRequest
+from interlingua.types.chat_fold import (
+    ChatFold,
+    CompletionFold,
+    folded,
+    unfold_chat,
+    unfold_completion,
+)
+from interlingua.types.completions import Completion, CompletionDelta, CompletionRequest
 from interlingua.types.embeddings import Embeddings, EmbeddingsRequest, ImageEmbeddingsRequest
 from interlingua.types.models import EncodingFormat, ModelInfo
 
 from .credentials import Credential, Key
-from .deltas import ToolCalls, thoughts_apart
+from .deltas import Settling, settled
 from .entra import EntraToken
 from .failures import Retold, of_status, told_to_wait
 from .registry import ProviderModel, VectorEncoding, dialect
@@ -39,9 +48,14 @@ from .vectors import joined, pieces, told
 
 Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
+#: The longest silence of a stream, and of embeddings, unless the config says another.
+SILENCE_S = 120.0
+
 _LONGEST_ERROR = 64 * 1024
 #: 2,048 vectors of 4,096 numbers in decimal.
 _LONGEST_REPLY = 256 * 1024 * 1024
+#: ``[DONE]``, and some white space.
+_LONGEST_DONE = 16
 #: How long a stream may stay open after its end, so that its connection can be used again.
 _LINGER_S = 0.25
 
@@ -72,7 +86,8 @@ class Upstream:
             connect_timeout_s=model.connect_timeout_s,
             first_byte_timeout_s=model.first_byte_timeout_s,
         )
-        self._timeout_s = model.timeout_s
+        self._timeout_s = model.timeout_s or SILENCE_S
+        self._whole_timeout_s = model.timeout_s
         self._pinned = model.model is not None
         self._row = row
         self._streams = self.capabilities.streams is not False
@@ -94,29 +109,44 @@ class Upstream:
         await self._transport.close()
         await self._credential.close()
 
-    async def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
+    def chat(self, request: ChatRequest, call: CallContext) -> AsyncGenerator[ChatDelta]:
         del call
         request = replace(request, stream=self._streams, include_usage=self._usage)
         wire = self._dialect.write_chat_call(request, self._target)
-        deltas = self._stream(wire, self._dialect.chat_reader(), self._whole_chat)
-        if self.capabilities.reasoning:
-            deltas = thoughts_apart(deltas)
-        calls = ToolCalls()
-        async with aclosing(deltas):
-            async for delta in deltas:
-                told = delta.tool_calls or delta.finish_reason
-                yield calls.settle(delta) if told else delta
+        reader = self._chat_reader()
+        return self._stream(wire, reader, lambda body: reader.settle(self._unfolded(body)))
 
-    async def complete(
+    def complete(
         self, request: CompletionRequest, call: CallContext
     ) -> AsyncGenerator[CompletionDelta]:
         del call
         request = replace(request, stream=self._streams, include_usage=self._usage)
         wire = self._dialect.write_completion_call(request, self._target)
-        deltas = self._stream(wire, self._dialect.completion_reader(), self._whole_completion)
-        async with aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+        return self._stream(
+            wire,
+            self._dialect.completion_reader(),
+            lambda body: unfold_completion(self._dialect.read_completion(body)),
+        )
+
+    async def chat_whole(self, request: ChatRequest, call: CallContext) -> ChatCompletion:
+        del call
+        request = replace(request, stream=False, include_usage=None)
+        wire = self._dialect.write_chat_call(request, self._target)
+        async with self._ask(wire, self._whole_timeout_s) as reply:
+            if _is_stream(reply.headers):
+                return folded(ChatFold(), self._heard(await _body(reply), self._chat_reader()))
+            completion = self._dialect.read_chat(await _body(reply))
+        return settled(completion, thinks=bool(self.capabilities.reasoning))
+
+    async def complete_whole(self, request: CompletionRequest, call: CallContext) -> Completion:
+        del call
+        request = replace(request, stream=False, include_usage=None)
+        wire = self._dialect.write_completion_call(request, self._target)
+        async with self._ask(wire, self._whole_timeout_s) as reply:
+            if _is_stream(reply.headers):
+                reader = self._dialect.completion_reader()
+                return folded(CompletionFold(), self._heard(await _body(reply), reader))
+            return self._dialect.read_completion(await _body(reply))
 
     async def embed(self, request: EmbeddingsRequest, call: CallContext) -> Embeddings:
         del call
@@ -153,15 +183,16 @@ class Upstream:
 
     async def _signed(self, wire: HttpCall) -> HttpCall:
         signed = await self._credential.headers(wire)
+        if not signed:
+            return wire
         return replace(wire, headers={**wire.headers, **signed})
 
     async def _vectors(self, wire: HttpCall, wanted: int) -> Embeddings:
         """One vector an input. Full precision is asked for, and encodings are the server
         dialect's, but where the provider makes its own: from its int8 other vectors follow.
         """
-        with self._retelling():
-            async with self._send(wire) as reply:
-                embeddings = self._dialect.read_embeddings(await _body(reply))
+        async with self._ask(wire, self._timeout_s) as reply:
+            embeddings = self._dialect.read_embeddings(await _body(reply))
             if len(embeddings.vectors) != wanted or not all(embeddings.vectors):
                 raise UpstreamError(
                     f"The reply has {len(embeddings.vectors)} vectors for {wanted} inputs, or "
@@ -183,38 +214,63 @@ class Upstream:
         reader: StreamReader[Delta],
         read_whole: Callable[[bytes], Sequence[Delta]],
     ) -> AsyncGenerator[Delta]:
-        with self._retelling():
-            async with self._send(wire) as reply:
-                if _is_json(reply.headers):
-                    # It doesn't stream, or it failed with status 200.
-                    for delta in read_whole(await _body(reply)):
+        async with self._ask(wire, self._timeout_s) as reply:
+            if _is_json(reply.headers):
+                # It doesn't stream, or it failed with status 200.
+                for delta in read_whole(await _body(reply)):
+                    yield delta
+                return
+            decoder = self._dialect.event_decoder()
+            async for chunk in reply.chunks:
+                events, done = _said(decoder.feed(chunk))
+                for data in events:
+                    for delta in reader.read(data):
                         yield delta
-                    return
-                decoder = self._dialect.event_decoder()
-                async with aclosing(_events(reply, decoder)) as events:
-                    async for data in events:
-                        for delta in reader.read(data):
-                            yield delta
-                reader.finish()
+                if done:
+                    await _drain(reply.chunks)
+                    break
+            else:
+                for data in _said(decoder.finish())[0]:
+                    for delta in reader.read(data):
+                        yield delta
+            reader.finish()
 
-    def _whole_chat(self, body: bytes) -> Sequence[ChatDelta]:
+    def _heard(self, body: bytes, reader: StreamReader[Delta]) -> Iterator[Delta]:
+        """What a stream says that came although a whole answer was asked for."""
+        decoder = self._dialect.event_decoder()
+        events, done = _said(decoder.feed(body))
+        if not done:
+            events += _said(decoder.finish())[0]
+        for data in events:
+            yield from reader.read(data)
+        reader.finish()
+
+    def _chat_reader(self) -> Settling:
+        return Settling(self._dialect.chat_reader(), thinks=bool(self.capabilities.reasoning))
+
+    def _unfolded(self, body: bytes) -> tuple[ChatDelta, ...]:
         return unfold_chat(self._dialect.read_chat(body))
 
-    def _whole_completion(self, body: bytes) -> Sequence[CompletionDelta]:
-        return unfold_completion(self._dialect.read_completion(body))
+    def _ask(self, wire: HttpCall, timeout_s: float | None) -> "_Asked":
+        """The reply to a call that the provider accepts; what fails inside is retold."""
+        return _Asked(self, wire, timeout_s)
 
-    @asynccontextmanager
-    async def _send(self, wire: HttpCall) -> AsyncGenerator[HttpReply]:
-        """The reply to a call that the provider accepted."""
+    async def begin(
+        self, wire: HttpCall, timeout_s: float | None
+    ) -> tuple[HttpReply, AbstractAsyncContextManager[HttpReply]]:
+        """For :meth:`_ask`: the reply, and the exchange that it belongs to."""
         wire = await self._signed(wire)
-        async with self._transport.send(wire, timeout_s=self._timeout_s) as reply:
-            await self._check(reply)
-            yield reply
+        exchange = self._transport.send(wire, timeout_s=timeout_s)
+        reply = await exchange.__aenter__()
+        if reply.status != 200:
+            try:
+                await self._raise(reply)
+            finally:
+                await exchange.__aexit__(None, None, None)
+        return reply, exchange
 
-    async def _check(self, reply: HttpReply) -> None:
-        """Raise what a reply that is no answer states."""
-        if reply.status == 200:
-            return
+    async def _raise(self, reply: HttpReply) -> NoReturn:
+        """What a reply that is no answer states."""
         if reply.status in {401, 403}:
             self._credential.refused()
         error = of_status(reply.status)
@@ -228,8 +284,39 @@ class Upstream:
         try:
             yield
         except ApiError as error:
-            # Without a cause: a provider's own words may hold the credential.
-            raise Retold(self._credential.secrets, pinned=self._pinned).tell(error) from None
+            raise self.retold(error) from None
+
+    def retold(self, error: ApiError) -> ApiError:
+        """To be raised without a cause: a provider's own words may hold the credential."""
+        return Retold(self._credential.secrets, pinned=self._pinned).tell(error)
+
+
+class _Asked:
+    """See :meth:`Upstream._ask`. A class: a generator's context costs thrice as much."""
+
+    __slots__ = ("_exchange", "_timeout_s", "_upstream", "_wire")
+
+    def __init__(self, upstream: Upstream, wire: HttpCall, timeout_s: float | None) -> None:
+        self._upstream = upstream
+        self._wire = wire
+        self._timeout_s = timeout_s
+
+    async def __aenter__(self) -> HttpReply:
+        try:
+            reply, self._exchange = await self._upstream.begin(self._wire, self._timeout_s)
+        except ApiError as error:
+            raise self._upstream.retold(error) from None
+        return reply
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+        if isinstance(error, ApiError):
+            raise self._upstream.retold(error) from None
 
 
 def create(model: ProviderModel) -> Upstream:
@@ -258,16 +345,16 @@ def _is_json(headers: Mapping[str, str]) -> bool:
     return headers.get("content-type", "").lower().startswith("application/json")
 
 
-async def _events(reply: HttpReply, decoder: EventDecoder) -> AsyncGenerator[bytes]:
-    """The data of the stream's events before ``[DONE]``, or before its end."""
-    async for chunk in reply.chunks:
-        for data in decoder.feed(chunk):
-            if data.strip() == b"[DONE]":
-                await _drain(reply.chunks)
-                return
-            yield data
-    for data in decoder.finish():
-        yield data
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def _said(events: list[bytes]) -> tuple[list[bytes], bool]:
+    """The events before ``[DONE]``, and whether it is among them."""
+    for place, data in enumerate(events):
+        if len(data) < _LONGEST_DONE and data.strip() == b"[DONE]":
+            return events[:place], True
+    return events, False
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:

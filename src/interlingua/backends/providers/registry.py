@@ -125,8 +125,8 @@ class ProviderModel(msgspec.Struct, frozen=True, kw_only=True):
     api_version: str | None = None
     type: ModelType = "chat-completion"
     publisher: str
-    #: The longest silence.
-    timeout_s: float = 120.0
+    #: The longest silence; ``None``: see :data:`~.http.SILENCE_S`.
+    timeout_s: float | None = None
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     #: How long the reply's head may take; ``None``: the longest silence.
     first_byte_timeout_s: float | None = None
