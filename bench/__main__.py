@@ -10,6 +10,7 @@ import time
 
 from . import measure
 from .cancel import cancel
+from .gateway import gateway
 from .sdk import sdk
 
 PARTS = {
@@ -19,6 +20,7 @@ PARTS = {
     "wheels": measure.wheels,
     "sdk": sdk,
     "cancel": cancel,
+    "gateway": gateway,
 }
 
 

@@ -12,6 +12,7 @@ from interlingua.backends.engines.llamacpp import LlamaCpp
 from interlingua.config import load
 from interlingua.server.app import App
 from interlingua.server.build import build, plan
+from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of, url_of
 
 CONFIG = """
@@ -42,7 +43,7 @@ def main() -> None:
         backend = engine.backend
         assert isinstance(backend, LlamaCpp)
         with listen(config.server.host, 0) as listener:
-            app = App(gateway, config, [KEY])
+            app = Live(App(gateway, config, [KEY]))
             open_gateway = gateway.open
 
             async def opened() -> None:

@@ -1,0 +1,280 @@
+"""Gateways beside each other: the same calls through each, in turn, round by round.
+
+CPU is that of a gateway's whole process tree, which says the same on a busy machine as on an
+idle one to within some percent; latency doesn't. Ratios are of one round; their median counts.
+"""
+
+import datetime as dt
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from clients.environments import SetupFailed
+from peers.peers import free_port
+
+from . import gateways, native
+from .gateways import Gateway, request
+from .measure import Row
+from .processes import cpu_s, largest_mb, memory_mb
+
+OURS = "Interlingua"
+#: What one figure of one round takes.
+SECONDS = 2.0
+CONNECTIONS = 32
+#: Tokens of a paced stream, and the time between them: 50 a second.
+EVENTS, PACE_US = 100, 20_000
+
+Figures = dict[str, list[float]]
+
+
+def gateway(rounds: int) -> Iterator[Row]:
+    """All of it; the raw figures are kept for :mod:`.report`."""
+    raw: dict[str, Any] = {"about": _about(rounds), "versions": {}, "missing": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        for part in (_whole, _streamed, _growth):
+            _tell(f"gateway: {part.__name__.strip('_')}")
+            yield from part(where, rounds, raw)
+    yield _start(rounds, raw)
+    RAW.update(raw)
+
+
+#: The figures of the last run.
+RAW: dict[str, Any] = {}
+
+
+def _about(rounds: int) -> dict[str, Any]:
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "commit": told.stdout.strip(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "rounds": rounds,
+    }
+
+
+def _tell(what: str) -> None:
+    print(f"# {what}", file=sys.stderr, flush=True)
+
+
+def _all(
+    folder: Path, upstream: int, stack: ExitStack, raw: dict[str, Any], *, workers: int = 1
+) -> list[Gateway]:
+    """All gateways that can be had here, started."""
+    found = []
+    for name, start in gateways.ALL.items():
+        _tell(f"starting {name}")
+        try:
+            if name == "interlingua" and workers > 1:
+                each = gateways.interlingua(folder, upstream, stack, workers=workers)
+            else:
+                each = start(folder, upstream, stack)
+        except (SetupFailed, subprocess.SubprocessError, OSError) as error:
+            raw["missing"][name] = str(error)[:300]
+            _tell(f"{name} is left out: {error}")
+            continue
+        raw["versions"][each.name] = each.version
+        found.append(each)
+    return found
+
+
+# -- Whole answers --------------------------------------------------------------------------
+
+
+def _whole(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
+    port = free_port()
+    with ExitStack() as stack:
+        stack.enter_context(native.upstream(port))
+        runs = _all(folder, port, stack, raw)
+        raw["memory_idle_mb"] = {each.name: memory_mb(each.pid) for each in runs}
+        cpu: Figures = {each.name: [] for each in runs}
+        added: dict[str, Figures] = {each.name: {"p50": [], "p99": []} for each in runs}
+        errors = dict.fromkeys(cpu, 0)
+        for number in range(rounds + 1):
+            for each in runs:
+                used, told = _loaded(each, request(each), connections=CONNECTIONS)
+                errors[each.name] += told["errors"]
+                if number:
+                    cpu[each.name].append(used / told["calls"] * 1e6)
+            direct = _one_by_one(port, request(None))
+            for each in runs:
+                took = _one_by_one(each.port, request(each))
+                if number:
+                    for which in ("p50", "p99"):
+                        added[each.name][which].append(took[which] - direct[which])
+            _tell(f"whole answers, round {number} of {rounds}")
+        raw["memory_after_mb"] = {each.name: largest_mb(each.pid) for each in runs}
+    raw["cpu_us_a_call"], raw["errors"], raw["added_ms"] = cpu, errors, added
+    goals = {"ferrogw": "≤ 1.0", "nginx": "≤ 10", "LiteLLM": "≤ 1/40", "Portkey": "≤ 1/5"}
+    yield from _compared("CPU a whole chat, 32 connections, µs", cpu, goals)
+    for which, goal in (("p50", 0.45), ("p99", 1.0)):
+        figures = {name: each[which] for name, each in added.items()}
+        for name, values in figures.items():
+            holds = f"≤ {goal}, and not above ferrogw's" if name == OURS else ""
+            said = f"{statistics.median(values):.2f}"
+            spread = f"{min(values):.2f} to {max(values):.2f}"
+            yield Row(
+                f"latency added at one connection, {which}, ms: {name}", said, "", spread, holds
+            )
+    for name, idle in raw["memory_idle_mb"].items():
+        after = raw["memory_after_mb"][name]
+        holds = "≤ 60 idle, ≤ 120 after" if name == OURS else ""
+        yield Row(f"memory, idle and after, MB: {name}", f"{after:.0f}", f"{idle:.0f}", "", holds)
+    failed = {name: count for name, count in errors.items() if count}
+    yield Row("failed calls", str(failed or 0), "", "", "0")
+
+
+def _loaded(
+    each: Gateway, call: bytes, *, connections: int, seconds: float = SECONDS, ramp_s: float = 0
+) -> tuple[float, dict[str, Any]]:
+    """The CPU that calls took, in seconds, and what became of them."""
+    before = cpu_s(each.pid)
+    told = native.load(each.port, call, connections=connections, seconds=seconds, ramp_s=ramp_s)
+    return cpu_s(each.pid) - before, told
+
+
+def _one_by_one(port: int, call: bytes) -> dict[str, float]:
+    """Latency at one connection, in ms."""
+    took = native.load(port, call, connections=1, seconds=SECONDS)["latency"]
+    return {which: took[f"{which}_us"] / 1000 for which in ("p50", "p99")}
+
+
+# -- Streams --------------------------------------------------------------------------------
+
+
+def _streamed(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
+    port = free_port()
+    cpu: Figures = {}
+    seen: dict[str, list[dict[str, Any]]] = {}
+    with ExitStack() as stack:
+        stack.enter_context(native.upstream(port, events=EVENTS, pace_us=PACE_US))
+        runs = _all(folder, port, stack, raw, workers=2)
+        ramp_s = EVENTS * PACE_US / 1e6
+        for number in range(max(2, rounds // 2)):
+            for each in runs:
+                used, told = _loaded(
+                    each,
+                    request(each, stream=True),
+                    connections=each.streams,
+                    seconds=3 * ramp_s,
+                    ramp_s=ramp_s,
+                )
+                cpu.setdefault(each.name, []).append(used / max(told["events"], 1) * 1e6)
+                seen.setdefault(each.name, []).append({**told, "asked": each.streams})
+            _tell(f"streams, round {number + 1} of {max(2, rounds // 2)}")
+        direct = native.load(
+            port, request(None, stream=True), connections=512, seconds=2 * ramp_s, ramp_s=ramp_s
+        )
+        raw["memory_streams_mb"] = {each.name: largest_mb(each.pid) for each in runs}
+    raw["cpu_us_an_event"], raw["streams"], raw["streams_direct"] = cpu, seen, direct
+    ours = f"{OURS}, 2 workers"
+    yield from _compared("CPU a streamed event, µs", cpu, {"ferrogw": "≤ 1.0"}, ours=ours)
+    yield _paced("none", [{**direct, "asked": 512}], "")
+    for name, tolds in seen.items():
+        goal = "all intact, gap p99 ≤ 30 ms, first p99 ≤ 50 ms" if name == ours else ""
+        yield _paced(name, tolds, goal)
+
+
+def _paced(name: str, tolds: Sequence[Mapping[str, Any]], goal: str) -> Row:
+    worst = max(tolds, key=lambda told: told["gap"]["p99_us"])
+    intact = sum(told["intact"] for told in tolds)
+    begun = sum(told["streams"] + told["unfinished"] for told in tolds)
+    gap, first = worst["gap"]["p99_us"] / 1000, worst["first_event"]["p99_us"] / 1000
+    return Row(
+        f"{worst['asked']} streams at 50 tokens/s: {name}",
+        f"{intact} of {begun} intact",
+        "",
+        f"gap p99 {gap:.0f} ms, first event p99 {first:.0f} ms",
+        goal,
+    )
+
+
+# -- How cost grows -------------------------------------------------------------------------
+
+
+def _growth(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
+    port = free_port()
+    with ExitStack() as stack:
+        stack.enter_context(native.upstream(port))
+        small = gateways.interlingua(folder, port, stack)
+        many = gateways.interlingua(folder, port, stack, deployments=1000)
+        keys = gateways.interlingua(folder, port, stack, keys=10_000)
+        grown: Figures = {"1 deployment, 1 key": [], "1,000 deployments": [], "10,000 keys": []}
+        sizes: Figures = {f"{size} kB": [] for size in (1, 10, 100, 1000)}
+        for number in range(rounds + 1):
+            for name, each in zip(grown, (small, many, keys), strict=True):
+                used, told = _loaded(each, request(each), connections=CONNECTIONS)
+                if number:
+                    grown[name].append(used / told["calls"] * 1e6)
+            for name in sizes:
+                text = "word " * (int(name.split()[0]) * 200)
+                used, told = _loaded(small, request(small, prompt=text), connections=8)
+                if number:
+                    sizes[name].append(used / told["calls"] * 1e6)
+            _tell(f"growth, round {number} of {rounds}")
+    raw["grown_us"], raw["sizes_us"] = grown, sizes
+    least = grown["1 deployment, 1 key"]
+    for name, values in grown.items():
+        ratios = [one / other for one, other in zip(values, least, strict=True)]
+        yield _ratio(f"CPU a call with {name}, µs", values, least, ratios, "0.85 to 1.15")
+    base = statistics.median(sizes["1 kB"])
+    for name, values in sizes.items():
+        size = int(name.split()[0])
+        per_kb = [(value - base) / (size - 1) for value in values] if size > 1 else [0.0]
+        spread = f"{statistics.median(per_kb):.2f} µs a further kB" if size > 1 else ""
+        yield Row(f"CPU a call of {name}, µs", f"{statistics.median(values):.0f}", "", spread, "")
+
+
+def _start(rounds: int, raw: dict[str, Any]) -> Row:
+    took = []
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder, native.upstream(port):
+        for _ in range(rounds + 1):
+            with ExitStack() as stack:
+                took.append(gateways.interlingua(Path(folder), port, stack).start_s)
+    raw["start_s"] = took[1:]
+    spread = f"{min(took[1:]):.2f} to {max(took[1:]):.2f}"
+    said = f"{statistics.median(took[1:]):.2f}"
+    return Row("start to first answer, s: Interlingua", said, "", spread, "≤ 1.0")
+
+
+# -- Rows -----------------------------------------------------------------------------------
+
+
+def _compared(
+    what: str, figures: Figures, goals: Mapping[str, str], *, ours: str = OURS
+) -> Iterator[Row]:
+    mine = figures.get(ours)
+    for name, values in figures.items():
+        if mine is None or name == ours:
+            yield Row(f"{what}: {name}", f"{statistics.median(values):.1f}", "", _range(values), "")
+            continue
+        ratios = [one / other for one, other in zip(mine, values, strict=True)]
+        yield _ratio(f"{what}: beside {name}", mine, values, ratios, goals.get(name, ""))
+
+
+def _ratio(
+    what: str, ours: Sequence[float], other: Sequence[float], ratios: Sequence[float], holds: str
+) -> Row:
+    middle = statistics.median(ratios)
+    return Row(
+        what,
+        f"{statistics.median(ours):.1f}",
+        f"{statistics.median(other):.1f}",
+        f"{middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+        holds,
+    )
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.1f} to {max(values):.1f}"
