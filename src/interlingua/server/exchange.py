@@ -72,8 +72,14 @@ class Connected(Protocol):
         """
         ...
 
-    def send(self, send: Send, data: bytes) -> bool:
-        """Send a piece of a streamed reply that has begun, on the same conditions."""
+    def send(self, send: Send, data: bytes, *, last: bool = False) -> bool:
+        """Send a piece of a streamed reply that has begun, on the same conditions; ``last``:
+        and its end.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Write what was sent so far."""
         ...
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
@@ -273,8 +279,9 @@ class Exchange:
     async def end_stream(self, data: bytes) -> None:
         """Send the last events and end the stream properly."""
         self._end(200)
-        await self.send_event(data)
-        await self._send({"type": "http.response.body", "body": b""})
+        if self._connection is None or not self._connection.send(self._send, data, last=True):
+            await self.send_event(data)
+            await self._send({"type": "http.response.body", "body": b""})
 
     def _end(self, status: int) -> None:
         self.finished = True
@@ -294,6 +301,8 @@ class Exchange:
         cycle = getattr(self._send, "__self__", None)
         if not isinstance(cycle, _Cycle):
             raise ConnectionAbortedError
+        if flush and self._connection is not None:
+            self._connection.flush()
         cycle.disconnected = True
         if flush:
             cycle.transport.close()

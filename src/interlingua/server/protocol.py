@@ -24,6 +24,8 @@ from .exchange import CONNECTION
 
 #: How long a request's head may take from its first byte on.
 HEAD_S = 10.0
+#: Bytes of a stream that wait for the end of the loop's turn.
+_MOST_UNSENT = 64 * 1024
 
 
 class State(ServerState):
@@ -51,6 +53,9 @@ class Connection(HttpToolsProtocol):
         self._draining = False
         self._lost = False
         self._leave: Callable[[], None] | None = None
+        #: Pieces of a streamed reply that leave with this turn of the loop.
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         #: Ends the connection: in a head that takes too long, or idle while the server stops.
         self._clock: asyncio.TimerHandle | None = None
 
@@ -113,26 +118,43 @@ class Connection(HttpToolsProtocol):
             lines.append(b"connection: close\r\n")
         lines += (b"\r\n", body)
         self.transport.write(b"".join(lines))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
+        cycle.response_started = True
+        _complete(cycle)
         return True
 
-    def send(self, send: Send, data: bytes) -> bool:
-        """See :class:`~.exchange.Connected`."""
+    def send(self, send: Send, data: bytes, *, last: bool = False) -> bool:
+        """See :class:`~.exchange.Connected`. What is sent within one turn of the loop leaves in
+        one write.
+        """
         cycle = getattr(send, "__self__", None)
         if (
             not isinstance(cycle, RequestResponseCycle)
             or cycle.disconnected
             or not cycle.chunked_encoding
             or self.flow.write_paused
-            or not data
         ):
+            self.flush()
             return False
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if data:
+            if not self._unsent and not last:
+                self.loop.call_soon(self.flush)
+            self._unsent.append(b"%x\r\n%b\r\n" % (len(data), data))
+            self._unsent_bytes += len(data)
+        if last:
+            self._unsent.append(b"0\r\n\r\n")
+        if last or self._unsent_bytes > _MOST_UNSENT:
+            self.flush()
+        if last:
+            _complete(cycle)
         return True
+
+    def flush(self) -> None:
+        """Write what was sent so far."""
+        unsent = self._unsent
+        if unsent:
+            self.transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+            unsent.clear()
+            self._unsent_bytes = 0
 
     def watch(self, leave: Callable[[], None]) -> Callable[[], None]:
         """See :class:`~.exchange.Connected`."""
@@ -165,3 +187,12 @@ class Connection(HttpToolsProtocol):
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
+
+
+def _complete(cycle: RequestResponseCycle) -> None:
+    """What uvicorn does at the end of a reply."""
+    cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
