@@ -41,6 +41,10 @@ class Decoder:
         Raises:
             UpstreamError: a line, or the lines of one event together, are too long.
         """
+        if not (self._pieces or self._data or self._after_cr or self._at_start):
+            plain = self._plain(chunk)
+            if plain is not None:
+                return plain
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk.startswith(b"\n"):
@@ -57,6 +61,19 @@ class Decoder:
                 events.append(event)
         if rest:
             self._keep(rest)
+        return events
+
+    def _plain(self, chunk: bytes) -> list[bytes] | None:
+        """The data of whole events as nearly everyone writes them, which :func:`encode` shows;
+        ``None``: there is something else, too.
+        """
+        if chunk[-2:] != b"\n\n" or len(chunk) > self._max or b"\r" in chunk:
+            return None
+        events = chunk[:-2].split(b"\n\n")
+        for place, event in enumerate(events):
+            if event[:6] != b"data: " or b"\n" in event:
+                return None
+            events[place] = event[6:]
         return events
 
     def finish(self) -> list[bytes]:

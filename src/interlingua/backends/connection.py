@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             if self._failure is not None:
                 raise self._failure
-            await self._wait()
+            await self._waiting()
 
     def silent_for(self, timeout_s: float | None) -> None:
         """The longest silence from now on."""
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             if self._complete:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._waiting()
 
     def finish(self) -> bool:
         """End the exchange; whether the connection can carry another one. One that can't is
@@ -191,8 +191,11 @@ class Connection(asyncio.Protocol):
     def _taken(self) -> bytes:
         """All that has come since the last piece was taken."""
         chunks = self._chunks
-        taken = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+        if len(chunks) == 1:
+            taken = chunks.popleft()
+        else:
+            taken = b"".join(chunks)
+            chunks.clear()
         self._buffered = 0
         if self._paused and self._transport is not None and not self.closed:
             self._paused = False
@@ -209,14 +212,14 @@ class Connection(asyncio.Protocol):
         if waits is not None and not waits.done():
             waits.set_result(None)
 
-    async def _wait(self) -> None:
-        """Return when something has come, or is over."""
-        self._waits = self._loop.create_future()
+    def _waiting(self) -> asyncio.Future[None]:
+        """Done when something has come, or is over."""
+        waits = self._waits = self._loop.create_future()
         self._waits_since = self._loop.time()
         if self._timer is None and self._timeout_s is not None:
             # One timer serves many waits: see _look.
             self._timer = self._loop.call_later(self._timeout_s, self._look)
-        await self._waits
+        return waits
 
     def _look(self) -> None:
         """Whether it has been silent for too long; else look again when it could be."""

@@ -30,6 +30,9 @@ from .reply_wire import (
     write_logprobs,
 )
 
+#: ``[DONE]``, and some white space.
+_LONGEST_DONE = 16
+
 _encode_text = msgspec.json.Encoder().encode
 _DECODER = msgspec.json.Decoder(ChatIn | None)
 
@@ -187,13 +190,16 @@ class ChatStreamReader:
         self._ends = Ends()
 
     def read(self, data: bytes) -> tuple[ChatDelta, ...]:
-        if data.strip() in {b"[DONE]", b""}:
+        if len(data) < _LONGEST_DONE and data.strip() in {b"[DONE]", b""}:
             return ()
         chunk = decode_reply(_DECODER, data)
         if chunk is None:
             return ()
         if chunk.error is not None:
             raise read_stated(chunk.error)
+        text = self._plain_text(chunk)
+        if text:
+            return (ChatDelta(text=text),)
         deltas = [delta for choice in chunk.choices or () if (delta := self._read(choice))]
         usage = self._ends.usage(chunk.usage, alone=not chunk.choices)
         if usage is not None and deltas:
@@ -204,6 +210,30 @@ class ChatStreamReader:
 
     def finish(self) -> None:
         self._ends.check()
+
+    def _plain_text(self, chunk: ChatIn) -> str:
+        """The text of a chunk that brings nothing else, as nearly every one does."""
+        choices = chunk.choices
+        if not choices or len(choices) > 1 or chunk.usage is not None:
+            return ""
+        choice = choices[0]
+        said = choice.delta
+        if (
+            said is None
+            or type(said.content) is not str
+            or choice.index
+            or choice.finish_reason
+            or choice.logprobs is not None
+            or said.tool_calls
+            or said.refusal
+            or said.reasoning_content
+            or said.reasoning
+            or said.thinking
+            or said.reasoning_details
+        ):
+            return ""
+        self._ends.see(0, None)
+        return said.content
 
     def _read(self, choice: ChoiceIn) -> ChatDelta | None:
         """The delta of a choice; ``None`` where it says nothing, as with the role alone."""

@@ -266,10 +266,16 @@ class Exchange:
         )
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
+    def sends_event(self, data: bytes) -> bool:
+        """Send complete events if nothing need be waited for; whether they were sent."""
+        if self._connection is None or not self._connection.send(self._send, data):
+            return False
+        self._sent += 1
+        return True
+
     async def send_event(self, data: bytes) -> None:
         """Send complete events. Waits while the client doesn't read."""
-        if self._connection is not None and self._connection.send(self._send, data):
-            self._sent += 1
+        if self.sends_event(data):
             return
         self._sending = True
         await self._send({"type": "http.response.body", "body": data, "more_body": True})

@@ -8,7 +8,7 @@ Rules of this file:
   what writes.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import TypeVar
 
 from interlingua.dialects.base import StreamWriter
@@ -23,7 +23,7 @@ Delta = TypeVar("Delta", ChatDelta, CompletionDelta)
 
 async def stream(
     exchange: Exchange,
-    deltas: AsyncGenerator[Delta],
+    deltas: AsyncIterable[Delta],
     writer: StreamWriter[Delta],
     headers: Mapping[str, str],
     used: Callable[[Usage], None],
@@ -33,7 +33,7 @@ async def stream(
     delta: Delta | None = None
     async for delta in deltas:
         events = writer.write(delta)
-        if events:
+        if events and not exchange.sends_event(events):
             await exchange.send_event(events)
     if delta is not None and delta.usage is not None:
         used(delta.usage)
