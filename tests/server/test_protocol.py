@@ -8,19 +8,16 @@ import pytest
 
 from interlingua.backends.echo import EchoBackend
 from interlingua.config.schema import ServerConfig
-from interlingua.server import protocol
+from interlingua.server import endpoint, protocol
 from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of
 
 from .service import KEY, app_of, served
 
-CALL = (
-    b"POST /chat/completions HTTP/1.1\r\nhost: x\r\napi-key: "
-    + KEY.encode()
-    + b"\r\n"
-    b"content-type: application/json\r\ncontent-length: 53\r\n\r\n"
-    b'{"messages":[{"role":"user","content":"one two more"}]}'[:53]
-)
+HALF_A_CALL = (
+    f"POST /chat/completions HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n"
+    'content-type: application/json\r\ncontent-length: 53\r\n\r\n{"messages":'
+).encode()
 
 
 def connect(url: str) -> socket.socket:
@@ -49,6 +46,17 @@ def test_a_head_in_pieces_that_comes_in_time_is_answered(monkeypatch: pytest.Mon
             for piece in (b"GET / HT", b"TP/1.1\r\nho", b"st: x\r\n\r", b"\n"):
                 connection.sendall(piece)
             assert connection.recv(1000).startswith(b"HTTP/1.1 200"), place
+
+
+def test_a_body_that_takes_too_long_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "BODY_TIMEOUT_S", 0.3)
+    with served(app_of(EchoBackend())) as url, connect(url) as slow:
+        slow.sendall(HALF_A_CALL)
+        reply = b""
+        while piece := slow.recv(4096):
+            reply += piece
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nconnection: close\r\n" in reply
 
 
 class Ending:

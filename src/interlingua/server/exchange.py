@@ -121,6 +121,8 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._oversized = False
+        #: The rest of the request isn't waited for.
+        self._closes = False
         self._sending = False
         self._sent = 0
         self._leave: Callable[[], None] | None = None
@@ -174,6 +176,7 @@ class Exchange:
             async with clock:
                 return await self._collect(limit, clock)
         except TimeoutError as error:
+            self._closes = True
             raise RequestTimeout("The body of the request didn't arrive in time.") from error
 
     async def _collect(self, limit: int, clock: asyncio.Timeout) -> bytes:
@@ -197,7 +200,7 @@ class Exchange:
                 clock.reschedule(end)
 
     def _refuse_size(self, limit: int) -> None:
-        self._oversized = True
+        self._oversized = self._closes = True
         raise BodyTooLarge(
             f"The body is longer than {limit} bytes, the most that this server takes "
             "(max_body_bytes)."
@@ -231,7 +234,7 @@ class Exchange:
     async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole reply."""
         self.started = True
-        if self._oversized:
+        if self._closes:
             headers = {**headers, "connection": "close"}
         head = self._head({**headers, "content-length": str(len(body))})
         if self._oversized:
@@ -242,7 +245,7 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": b""})
             return
         self._end(status)
-        connection = self._connection
+        connection = None if self._closes else self._connection
         if connection is None or not connection.answer(self._send, status, head, body):
             await self._send({"type": "http.response.start", "status": status, "headers": head})
             await self._send({"type": "http.response.body", "body": body})
