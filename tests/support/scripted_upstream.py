@@ -236,6 +236,8 @@ def embeddings(vectors: Iterable[Sequence[float]], *, encoded: bool = False) -> 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    #: Of connections at once; one more would wait for a second.
+    request_queue_size = 128
 
 
 class _Handler(BaseHTTPRequestHandler):
