@@ -5,7 +5,7 @@
 #   make test ARGS="tests/types"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix clients peers bench docs clean
+.PHONY: help serve test check fix clients peers bench soak docs clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -49,6 +49,9 @@ peers: $(VENV)/.dev ## run the conformance suite with servers that others wrote 
 bench: $(VENV)/.dev ## measure, and print the tables of docs/benchmarks.md
 	@$(PULL)
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev ## the long runs: loss, restarts, kills, reloads, memory (25 minutes)
+	@$(BIN)/python -m soak $(ARGS)
 
 docs: $(VENV)/.dev ## write the reference pages that come from the code
 	@$(BIN)/python docs/generate.py

@@ -1,0 +1,1 @@
+"""Long runs that end with a count: what was lost, doubled, or taken for what it wasn't."""

@@ -1,0 +1,78 @@
+"""Run what takes long, and count: ``make soak``, or ``python -m soak kills --share 0.1``."""
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .changes import reloads, restarts
+from .ledger import disk, kills, ledger
+from .load import cancel, idle, memory, slow
+from .report import Finding, tell
+
+PARTS = {
+    "ledger": ledger,
+    "disk": disk,
+    "kills": kills,
+    "restarts": restarts,
+    "reloads": reloads,
+    "cancel": cancel,
+    "idle": idle,
+    "slow": slow,
+    "memory": memory,
+}
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the counts and times; 1 is what is published"
+    )
+    given = parser.parse_args()
+    unknown = set(given.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    print("| part | what | figure | holds | |\n|---|---|---|---|---|")
+    held = True
+    for name in given.parts or PARTS:
+        tell(f"{name}: starting")
+        findings = []
+        with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+            for finding in PARTS[name](Path(folder), given.share):
+                findings.append(finding)
+                mark = "yes" if finding.kept else "**no**"
+                print("| " + " | ".join((*finding[:4], mark)) + " |", flush=True)
+        held = held and all(finding.kept for finding in findings)
+        if given.share >= 1:
+            _keep(name, findings)
+    return 0 if held else 1
+
+
+def _keep(part: str, findings: list[Finding]) -> None:
+    """Put the part's findings beside what was found of the others before."""
+    kept = {}
+    with contextlib.suppress(FileNotFoundError):
+        kept = json.loads(RESULTS.read_text())
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    kept[part] = {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "commit": commit.stdout.strip(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "findings": [finding._asdict() for finding in findings],
+    }
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
