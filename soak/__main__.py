@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from .changes import reloads, restarts
 from .ledger import disk, kills, ledger
@@ -28,6 +29,8 @@ PARTS = {
     "memory": memory,
 }
 RESULTS = Path(__file__).parent / "results.json"
+PAGE = Path(__file__).parents[1] / "docs" / "dev" / "steadiness.md"
+_BEGIN, _END = "<!-- soak: begin -->\n", "<!-- soak: end -->\n"
 
 
 def main() -> int:
@@ -57,7 +60,7 @@ def main() -> int:
 
 
 def _keep(part: str, findings: list[Finding]) -> None:
-    """Put the part's findings beside what was found of the others before."""
+    """Put the part's findings beside what was found of the others, here and on the page."""
     kept = {}
     with contextlib.suppress(FileNotFoundError):
         kept = json.loads(RESULTS.read_text())
@@ -72,6 +75,22 @@ def _keep(part: str, findings: list[Finding]) -> None:
         "findings": [finding._asdict() for finding in findings],
     }
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    before, _, rest = PAGE.read_text().partition(_BEGIN)
+    PAGE.write_text(before + _BEGIN + _table(kept) + _END + rest.partition(_END)[2])
+
+
+def _table(kept: dict[str, Any]) -> str:
+    """The findings of all parts, as the page has them."""
+    lines = [
+        "| part | what | figure | holds | held | run |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for part in kept.values():
+        run = f"{part['date']}, `{part['commit']}`"
+        for each in part["findings"]:
+            row = (each["part"], each["what"], each["figure"], each["holds"])
+            lines.append(f"| {' | '.join(row)} | {'yes' if each['kept'] else '**no**'} | {run} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -32,12 +32,13 @@ class Entry(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A call to make. ``leave``: the caller goes away in the middle."""
+    """A call to make. ``leave``: the caller goes away in the middle. ``model``: a chat's."""
 
     number: int
     do: str
     kind: str
     leave: bool = False
+    model: str = "sound"
 
 
 def plans(
@@ -48,15 +49,16 @@ def plans(
     for number in range(1, count + 1):
         draw = chance.random()
         if draw < faults:
-            do = chance.choice((*FAULTS, "once"))
-            kind = chance.choice(("chat", "stream"))
+            do, kind = chance.choice((*FAULTS, "once")), chance.choice(("chat", "stream"))
+            yield Plan(number, do, kind, model="faulty")
         elif draw < faults + leaving:
             kind = chance.choice(("chat", "stream"))
             yield Plan(number, "hold" if kind == "stream" else "slow", kind, leave=True)
-            continue
         else:
-            do, kind = "plain", chance.choices(("chat", "stream", "vectors"), (6, 2, 2))[0]
-        yield Plan(number, do, kind)
+            kind = chance.choices(("chat", "stream", "vectors"), (6, 2, 2))[0]
+            # Sound answers keep the circuit of what fails closed, or nothing would reach it.
+            model = "faulty" if draw < faults * 10 else "sound"
+            yield Plan(number, "plain", kind, model=model)
 
 
 def request(plan: Plan) -> bytes:
@@ -66,9 +68,8 @@ def request(plan: Plan) -> bytes:
     if plan.kind == "vectors":
         path, body = "/embeddings", {"model": "vectors", "input": [text]}
     else:
-        name = "sound" if plan.do in {"plain", "slow", "hold"} else "faulty"
         path = "/chat/completions"
-        body = {"model": name, "messages": [{"role": "user", "content": text}]}
+        body = {"model": plan.model, "messages": [{"role": "user", "content": text}]}
         if plan.kind == "stream":
             body["stream"] = True
     data = json.dumps(body).encode()

@@ -117,6 +117,12 @@ def test_retry_after_is_honoured(header: str, value: str, seconds: float) -> Non
     assert pauses("POST", (429, {header: value}), (200, {})) == [seconds]
 
 
+def test_a_retry_after_that_is_no_time_leaves_the_pause_to_the_client() -> None:
+    huge = "Sun, 27 Oct 2024 03:333333333333333333333333:25 GMT"
+    usual = pauses("POST", (503, {}), (200, {}))
+    assert pauses("POST", (503, {"retry_after": huge}), (200, {})) == usual
+
+
 def test_nothing_is_repeated_beyond_the_timeout() -> None:
     assert pauses("POST", (429, {"retry_after": "60"}), timeout=30.0) == []
 

@@ -88,6 +88,6 @@ class Retries:
 
         try:
             until = parsedate_to_datetime(value).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return max(0.0, until - self._settings.clock.now())

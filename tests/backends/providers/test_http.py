@@ -364,6 +364,7 @@ async def test_a_pinned_model_that_is_unknown_is_ours_and_the_callers_is_theirs(
         ({"retry-after": "2.5"}, 3),
         ({"retry-after": "-5"}, 1),
         ({"retry-after": "soon"}, 1),
+        ({"retry-after": "Wed, 21 Oct 2026 07:33333333333333333333333:00 GMT"}, 1),
         ({"retry-after": "999999999"}, 3600),
         ({"retry-after-ms": "1500", "retry-after": "9"}, 2),
         (

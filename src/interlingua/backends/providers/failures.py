@@ -172,5 +172,5 @@ def _until(date: str | None, now: str | None) -> float:
         return (
             parsedate_to_datetime(date or "") - parsedate_to_datetime(now or "")
         ).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 1.0
