@@ -5,7 +5,7 @@
 #   make test ARGS="tests/types"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix clients peers bench soak docs clean
+.PHONY: help serve test check fix clients peers bench soak fuzz docs clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev ## measure, and print the tables of docs/benchmarks.md
 
 soak: $(VENV)/.dev ## the long runs: loss, restarts, kills, reloads, memory (25 minutes)
 	@$(BIN)/python -m soak $(ARGS)
+
+fuzz: $(VENV)/.dev ## ask what nobody would, and feed the parsers anything (25 minutes)
+	@$(BIN)/python -m fuzz $(ARGS)
 
 docs: $(VENV)/.dev ## write the reference pages that come from the code
 	@$(BIN)/python docs/generate.py

@@ -9,7 +9,7 @@ MAX_FUNCTION_LINES = 50
 LONG_FUNCTIONS: frozenset[str] = frozenset()
 #: The request boundary and the engine thread's.
 MAX_BROAD_EXCEPTS = 2
-CODE = ("src", "tests", "bench", "clients", "docs", "peers", "soak")
+CODE = ("src", "tests", "bench", "clients", "docs", "fuzz", "peers", "soak")
 
 
 def test_no_file_is_longer_than_600_lines(root: Path) -> None:
