@@ -13,7 +13,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -51,8 +51,9 @@ _COLUMNS = (
 )
 _ROW = f"({', '.join('?' * 11)})"
 #: Rows that one statement inserts. The interpreter's lock is given back once a statement, and
-#: taking it again from a server that is busy costs far more than inserting a row.
-_BATCH = 500
+#: taking it again from a server that is busy costs far more than inserting a row. Few sizes:
+#: each is a statement that SQLite keeps, and one of 512 rows takes half a megabyte.
+_BATCHES = (512, 64, 8, 1)
 _GROUPS: dict[Group, str] = {
     "day": "date(at, 'unixepoch')",
     "key": "key",
@@ -173,9 +174,12 @@ class Ledger:
         database = self._database()
         before = database.total_changes
         with _transaction(database):
-            rows = self._read(lines)
-            while batch := list(islice(rows, _BATCH)):
-                database.execute(_insert(len(batch)), tuple(chain.from_iterable(batch)))
+            rows, place = list(self._read(lines)), 0
+            for size in _BATCHES:
+                while len(rows) - place >= size:
+                    batch = rows[place : place + size]
+                    database.execute(_insert(size), tuple(chain.from_iterable(batch)))
+                    place += size
             moved = database.total_changes - before
             database.execute("INSERT OR REPLACE INTO spool VALUES (?, ?)", (name, place))
         return moved
