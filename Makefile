@@ -5,7 +5,7 @@
 #   make test ARGS="tests/types"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix clients peers bench soak fuzz docs clean
+.PHONY: help serve test check fix clients peers bench soak fuzz sbom docs clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -55,6 +55,10 @@ soak: $(VENV)/.dev ## the long runs: loss, restarts, kills, reloads, memory (25 
 
 fuzz: $(VENV)/.dev ## ask what nobody would, and feed the parsers anything (25 minutes)
 	@$(BIN)/python -m fuzz $(ARGS)
+
+sbom: ## write dist/sbom.cdx.json: all that an installation with its engines consists of
+	@sh .ci/sbom $(EXTRAS) dist/sbom.cdx.json
+	@echo dist/sbom.cdx.json
 
 docs: $(VENV)/.dev ## write the reference pages that come from the code
 	@$(BIN)/python docs/generate.py
