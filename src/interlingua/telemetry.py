@@ -9,10 +9,10 @@ Rules of this file:
 """
 
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -55,6 +55,21 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
 
 
+class Measured(Protocol):
+    """A call that has ended, as :class:`interlingua.gateway.meter.CallMeter` knows it."""
+
+    operation: Operation
+    deployment: str
+    status: int
+    usage: Usage
+    came_s: float
+    began_s: float | None
+    took_s: float
+
+    @property
+    def answered(self) -> bool: ...
+
+
 class _Durations:
     """A histogram's counts: the library's own, made for many threads, take five times as long."""
 
@@ -88,6 +103,18 @@ class _Tally:
         self.prompt_tokens = 0
         self.completion_tokens: int | None = None
 
+    def add(self, call: Measured) -> None:
+        """One call more."""
+        self.statuses[call.status] = self.statuses.get(call.status, 0) + 1
+        self.seconds.observe(call.took_s)
+        if call.began_s is not None:
+            if self.first_token is None:
+                self.first_token = _Durations(_FIRST_TOKEN_S)
+            self.first_token.observe(call.began_s - call.came_s)
+        if call.answered:
+            self.prompt_tokens += call.usage.prompt_tokens
+            self.completion_tokens = (self.completion_tokens or 0) + call.usage.completion_tokens
+
 
 class Telemetry:
     """Counts calls, and shows them together with what ``observe`` finds.
@@ -101,17 +128,13 @@ class Telemetry:
         self._registry.register(_Calls(self._tallies))
         self._registry.register(_Deployments(observe))
 
-    def call(self, operation: Operation, call_id: str) -> "CallMeasure":
-        """A call that has just come."""
-        del call_id
-        return CallMeasure(self, operation)
-
-    def tally(self, operation: Operation, deployment: str) -> _Tally:
-        """Where such calls are counted."""
-        found = self._tallies.get((operation, deployment))
-        if found is None:
-            found = self._tallies[operation, deployment] = _Tally()
-        return found
+    def ended(self, call: Measured) -> None:
+        """Count a call."""
+        where = (call.operation, call.deployment)
+        tally = self._tallies.get(where)
+        if tally is None:
+            tally = self._tallies[where] = _Tally()
+        tally.add(call)
 
     def text(self) -> bytes:
         """The page as this process knows it."""
@@ -182,42 +205,6 @@ def _memory_family() -> GaugeMetricFamily:
         "Resident memory of the deployment's engine process, while there is one.",
         labels=("deployment",),
     )
-
-
-class CallMeasure:
-    """One call's figures, counted when it has ended."""
-
-    def __init__(self, telemetry: Telemetry, operation: Operation) -> None:
-        self._telemetry = telemetry
-        self._operation = operation
-        self._deployment = ""
-        self._usage: Usage | None = None
-        self._first: float | None = None
-        self._came = time.perf_counter()
-
-    def called_by(self, name: str) -> None:
-        """No label: how many callers there are isn't known beforehand."""
-
-    def routed(self, deployment: str) -> None:
-        self._deployment = deployment
-
-    def begun(self) -> None:
-        self._first = time.perf_counter()
-
-    def used(self, usage: Usage) -> None:
-        self._usage = usage
-
-    def ended(self, status: int) -> None:
-        tally = self._telemetry.tally(self._operation, self._deployment)
-        tally.statuses[status] = tally.statuses.get(status, 0) + 1
-        tally.seconds.observe(time.perf_counter() - self._came)
-        if self._first is not None:
-            if tally.first_token is None:
-                tally.first_token = _Durations(_FIRST_TOKEN_S)
-            tally.first_token.observe(self._first - self._came)
-        if self._usage is not None:
-            tally.prompt_tokens += self._usage.prompt_tokens
-            tally.completion_tokens = (tally.completion_tokens or 0) + self._usage.completion_tokens
 
 
 class _Calls(Collector):

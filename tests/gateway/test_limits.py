@@ -16,10 +16,10 @@ from interlingua.gateway.allowance import (
     of_key,
 )
 from interlingua.gateway.limits import Budget, Limit, Now, OwnShares, Rate
+from interlingua.gateway.meter import CallMeter
 from interlingua.types.chat import ChatRequest, ImagePart, TextPart, UserMessage
 from interlingua.types.completions import CompletionRequest
 from interlingua.types.embeddings import EmbeddingsRequest, ImageEmbeddingsRequest, ImageInput
-from interlingua.types.usage import Usage
 
 
 class Clock:
@@ -36,9 +36,14 @@ def chat(text: str = "", max_tokens: int = 0) -> ChatRequest:
     return ChatRequest(messages=(UserMessage(text),), max_tokens=max_tokens)
 
 
+def call_of(caller: str) -> CallMeter:
+    call = CallMeter("chat_completions", "0" * 32)
+    call.key = caller
+    return call
+
+
 async def admitted(shares: OwnShares, tokens: int, *deployments: str) -> Allowance:
-    allowance = Allowance(shares)
-    allowance.called_by("a")
+    allowance = Allowance(shares, call_of("a"))
     allowance.expect(chat(max_tokens=tokens))
     for deployment in deployments or ("d",):
         await allowance.enter(deployment)
@@ -46,13 +51,15 @@ async def admitted(shares: OwnShares, tokens: int, *deployments: str) -> Allowan
 
 
 def tokens_left(shares: OwnShares, name: str = of_key("a")) -> int:
-    room = shares.left(name).tokens
+    left = shares.left(name)
+    room = left and left.tokens
     assert room is not None
     return room.left
 
 
 def requests_left(shares: OwnShares, name: str = of_key("a")) -> int:
-    room = shares.left(name).requests
+    left = shares.left(name)
+    room = left and left.requests
     assert room is not None
     return room.left
 
@@ -138,9 +145,8 @@ async def test_what_a_call_did_not_use_goes_back_once() -> None:
         await admitted(shares, 900)
     assert refused.value.retry_after_s == 48
     assert tokens_left(shares) == 100
-    first.used(Usage(prompt_tokens=20, completion_tokens=30))
-    first.ended(200)
-    first.ended(200)
+    first.settle(50)
+    first.settle(0)
     assert tokens_left(shares) == 950
     await admitted(shares, 900)
     assert tokens_left(shares) == 50
@@ -153,7 +159,7 @@ async def test_a_call_that_fails_gives_its_tokens_back_and_stays_a_request() -> 
     call = await admitted(shares, 400)
     for name in (of_key("a"), of_deployment("d")):
         assert (requests_left(shares, name), tokens_left(shares, name)) == (9, 600)
-    call.ended(502)
+    call.settle(0)
     for name in (of_key("a"), of_deployment("d")):
         assert (requests_left(shares, name), tokens_left(shares, name)) == (9, 1000)
 
@@ -162,8 +168,8 @@ async def test_a_call_that_fails_gives_its_tokens_back_and_stays_a_request() -> 
 async def test_more_than_was_reserved_counts_as_well() -> None:
     shares = OwnShares({of_key("a"): Limit(tokens_per_minute=1000)}, {}, Clock())
     call = await admitted(shares, 100)
-    call.used(Usage(prompt_tokens=700, completion_tokens=100))
-    call.ended(200)
+    call.settle(800)
+    call.settle(0)
     assert tokens_left(shares) == 200
 
 
@@ -188,14 +194,13 @@ async def test_whom_the_deployment_refuses_has_taken_nothing_of_its_own_limit() 
     own = Limit(requests_per_minute=5, tokens_per_minute=1000)
     shares = OwnShares({of_key("a"): own, of_deployment("d"): limit}, {}, Clock())
     await admitted(shares, 10)
-    call = Allowance(shares)
-    call.called_by("a")
+    call = Allowance(shares, call_of("a"))
     call.expect(chat(max_tokens=10))
     with pytest.raises(RateLimited) as refused:
         await call.enter("d")
     assert not isinstance(refused.value, CallerLimited)
     assert refused.value.retry_after_s == 60
-    call.ended(429)
+    call.settle(0)
     assert (requests_left(shares), tokens_left(shares)) == (4, 990)
 
 
@@ -207,7 +212,7 @@ async def test_a_deployment_that_was_asked_in_vain_gets_its_tokens_back_at_once(
     assert tokens_left(shares, of_deployment("d")) == 1000
     assert tokens_left(shares, of_deployment("e")) == 700
     assert requests_left(shares) == 4
-    call.used(Usage(completion_tokens=100))
+    call.settle(100)
     assert tokens_left(shares, of_deployment("e")) == 900
 
 
@@ -223,7 +228,8 @@ def test_a_changed_limit_applies_at_once_to_what_was_used() -> None:
     shares.change({name: limit}, {name: 9999})
     assert (requests_left(shares), tokens_left(shares)) == (6, 400)
     shares.change({name: Limit(requests_per_minute=10)})
-    assert shares.left(name).tokens is None
+    left = shares.left(name)
+    assert left and left.tokens is None
     shares.change({name: limit}, {name: 4990})
     assert tokens_left(shares) == 10
 
@@ -251,12 +257,12 @@ def test_a_reply_tells_the_nearest_limit_of_tokens() -> None:
     limit = Limit(requests_per_minute=60, tokens_per_minute=1000, tokens_per_day=5000)
     shares = OwnShares({of_key("a"): limit}, {of_key("a"): 4900}, Clock())
     shares.grant(of_key("a"), 1, 50)
-    assert headers(shares, "a") == {
-        "x-ratelimit-limit-requests": "60",
-        "x-ratelimit-remaining-requests": "59",
-        "x-ratelimit-reset-requests": "1s",
-        "x-ratelimit-limit-tokens": "5000",
-        "x-ratelimit-remaining-tokens": "50",
-        "x-ratelimit-reset-tokens": "23h0m0s",
-    }
-    assert headers(shares, "b") == {}
+    assert headers(shares, "a") == [
+        (b"x-ratelimit-limit-requests", b"60"),
+        (b"x-ratelimit-remaining-requests", b"59"),
+        (b"x-ratelimit-reset-requests", b"1s"),
+        (b"x-ratelimit-limit-tokens", b"5000"),
+        (b"x-ratelimit-remaining-tokens", b"50"),
+        (b"x-ratelimit-reset-tokens", b"23h0m0s"),
+    ]
+    assert not headers(shares, "b")

@@ -2,20 +2,13 @@
 
 import pytest
 
-from interlingua.errors import Unauthorized
 from interlingua.server.auth import Keys
 
 KEYS = Keys(["correct-key", "second"])
 
 
 def admitted(*headers: tuple[bytes, bytes], keys: Keys = KEYS) -> bool:
-    try:
-        keys.check(headers)
-    except Unauthorized as error:
-        assert error.message.startswith("Auth token validation failed")
-        assert "correct-key" not in error.message
-        return False
-    return True
+    return keys.holder(headers) is not None
 
 
 @pytest.mark.parametrize(

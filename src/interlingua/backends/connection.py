@@ -27,6 +27,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
@@ -35,7 +36,6 @@ class Connection(asyncio.Protocol):
         self._under_way = False
 
     def _reset(self, timeout_s: float | None) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._under_way = True
         self.status = 0
         self.headers: dict[str, str] = {}

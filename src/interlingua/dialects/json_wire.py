@@ -40,6 +40,8 @@ from .embeddings_wire import (
 from .reply_wire import Envelope, Tail, envelope
 from .request_body import BodyReader, read_policy
 
+_JSON = {"accept": "application/json", "content-type": "application/json"}
+_encode = msgspec.json.Encoder().encode
 _EMBEDDINGS = BodyReader(EmbeddingsBody)
 _IMAGE_EMBEDDINGS = BodyReader(ImageEmbeddingsBody)
 
@@ -123,7 +125,8 @@ class JsonWire:
 
     def write_chat_call(self, request: ChatRequest, target: Target) -> HttpCall:
         fields = chat_wire.write_chat(request, target.model)
-        fields = {target.renames.get(name, name): value for name, value in fields.items()}
+        if target.renames:
+            fields = {target.renames.get(name, name): value for name, value in fields.items()}
         self._ask_for_usage(fields, request)
         return self._post("/chat/completions", fields, self._style.chat.known, target)
 
@@ -175,14 +178,14 @@ class JsonWire:
     def _post(
         self, operation: str, fields: dict[str, Any], known: frozenset[str], target: Target
     ) -> HttpCall:
-        headers = {"accept": "application/json", "content-type": "application/json"}
+        headers = {**_JSON, **target.headers}
         if self._style.asks_for_extra and not known.issuperset(fields):
             headers["extra-parameters"] = "pass-through"
         return HttpCall(
             path=target.base_path + operation,
             query=_query(target),
-            headers={**headers, **target.headers},
-            body=msgspec.json.encode(fields),
+            headers=headers,
+            body=_encode(fields),
         )
 
     # Both sides read an operation: a server its call, a client the body of its reply

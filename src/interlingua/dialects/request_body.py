@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ MAX_UNKNOWN_NAMES = 64
 MAX_DEPTH = 64
 
 _Wire = TypeVar("_Wire", bound=msgspec.Struct)
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _POLICIES: dict[str, ExtraParameters] = {
     "error": "error",
@@ -57,6 +59,11 @@ class BodyReader(Generic[_Wire]):
     def __init__(self, wire: type[_Wire]) -> None:
         self._wire = wire
         self._decoder = msgspec.json.Decoder(wire)
+        # Nearly every body has known names alone, and is decoded once.
+        strict = msgspec.defstruct(
+            wire.__name__, (), bases=(wire,), frozen=True, kw_only=True, forbid_unknown_fields=True
+        )
+        self._strict: msgspec.json.Decoder[_Wire] = msgspec.json.Decoder(strict)
         self.known = frozenset(wire.__struct_encode_fields__)
 
     def read(
@@ -70,6 +77,14 @@ class BodyReader(Generic[_Wire]):
             TooManyUnknownParameters: more of them than a reply could list.
             InvalidValue: a known field is wrong.
         """
+        try:
+            return self._strict.decode(body), _NOTHING
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._judged(body, policy)
+
+    def _judged(
+        self, body: bytes, policy: ExtraParameters | None
+    ) -> tuple[_Wire, Mapping[str, object]]:
         fields = self._fields(body)
         unknown = [field for field in fields if field not in self.known]
         if unknown:

@@ -105,19 +105,29 @@ def read_sampling(body: SamplingBody) -> dict[str, Any]:
 
 def write_fields(request: msgspec.Struct) -> dict[str, Any]:
     """The fields of a request that were given, by name, unknown ones first."""
-    names = request.__struct_fields__
+    names, values, unsaid = _fields(type(request))
     fields = {
         name: value
-        for name, value in zip(names, _values(type(request))(request), strict=True)
-        if value is not None and value is not UNSET and value != ()
+        for name, value, nothing in zip(names, values(request), unsaid, strict=True)
+        if value is not nothing and value is not None
     }
-    return {**fields.pop("extra", {}), **fields}
+    extra = fields.pop("extra", None)
+    return {**extra, **fields} if extra else fields
 
 
 @cache
-def _values(kind: type[msgspec.Struct]) -> Callable[[msgspec.Struct], tuple[Any, ...]]:
-    """Gets all fields of such a request at once."""
-    return attrgetter(*kind.__struct_fields__)
+def _fields(
+    kind: type[msgspec.Struct],
+) -> tuple[tuple[str, ...], Callable[[msgspec.Struct], tuple[Any, ...]], tuple[object, ...]]:
+    """The names of such a request's fields, what gets all at once, and by which object each
+    says that it wasn't given: ``()`` is one object, as ``UNSET`` is.
+    """
+    names = kind.__struct_fields__
+    unsaid = tuple(
+        field.default if field.default == () or field.default is UNSET else None
+        for field in msgspec.structs.fields(kind)
+    )
+    return names, attrgetter(*names), unsaid
 
 
 def write_sampling(request: Sampling, model: str | None) -> dict[str, Any]:

@@ -5,12 +5,12 @@ Rules of this file:
   then that of each deployment that is asked.
 - A deployment that is asked in vain gets its tokens back at once; a request that was made of
   it stays counted.
-- It ends with its call, as a meter of it: whatever is told of a call's end is told once.
+- It is settled once: when the answer is whole, else at the call's end.
 - A call that no limit concerns costs a look into a dictionary.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from interlingua.backends.base import CallContext
 from interlingua.errors import RateLimited
@@ -18,9 +18,9 @@ from interlingua.headers import RATE_LIMITS
 from interlingua.types.chat import ChatRequest, Content, Sampling, TextPart
 from interlingua.types.completions import CompletionRequest
 from interlingua.types.embeddings import EmbeddingsRequest, ImageEmbeddingsRequest
-from interlingua.types.usage import Usage
 
-from .limits import Left, Shares
+from .limits import Shares
+from .meter import CallMeter
 
 Request = ChatRequest | CompletionRequest | EmbeddingsRequest | ImageEmbeddingsRequest
 
@@ -28,6 +28,7 @@ Request = ChatRequest | CompletionRequest | EmbeddingsRequest | ImageEmbeddingsR
 BYTES_A_TOKEN = 4
 #: What an answer is reckoned to take where the call doesn't limit it (``max_tokens``).
 ANSWER_TOKENS = 1024
+_NAMES = tuple(tuple(header.name.encode() for header in headers) for headers in RATE_LIMITS)
 
 
 class CallerLimited(RateLimited):
@@ -46,16 +47,18 @@ def of_deployment(name: str) -> str:
 
 
 class Allowance:
-    """Satisfies :class:`~.meter.CallMeter`: it is told what was used, and of the end."""
+    """What one call has reserved, until it is settled."""
 
-    def __init__(self, shares: Shares) -> None:
+    __slots__ = ("_asked", "_call", "_settled", "_shares", "_taken", "_tokens")
+
+    def __init__(self, shares: Shares, call: CallMeter) -> None:
         self._shares = shares
-        self._caller: str | None = None
+        self._call = call
         self._tokens = 0
         #: What is reserved, by name.
         self._taken: dict[str, int] = {}
         self._asked = False
-        self._ended = False
+        self._settled = False
 
     def expect(self, request: Request) -> None:
         """What the call is about to ask for."""
@@ -69,19 +72,20 @@ class Allowance:
             RateLimited: the deployment hasn't.
             Unavailable: nobody can say.
         """
-        caller, target = self._caller, of_deployment(deployment)
-        if caller is not None and caller not in self._taken and self._shares.limit(caller):
+        caller, target = of_key(self._call.key), of_deployment(deployment)
+        taken = self._taken
+        if caller not in taken and self._shares.limit(caller) is not None:
             await self._take(caller, CallerLimited)
-        for name in [name for name in self._taken if name != caller]:
-            self._shares.settle(name, reserved=self._taken.pop(name), used=0)
-        if self._shares.limit(target):
+        for name in [name for name in taken if name != caller]:
+            self._shares.settle(name, reserved=taken.pop(name), used=0)
+        if self._shares.limit(target) is not None:
             await self._take(target, RateLimited)
         self._asked = True
 
     async def _take(self, name: str, refusal: type[RateLimited]) -> None:
-        granted = await self._shares.take(name, self._tokens)
-        if granted.wait_s > 0:
-            wait_s = math.ceil(granted.wait_s)
+        exact_s = await self._shares.take(name, self._tokens)
+        if exact_s > 0:
+            wait_s = math.ceil(exact_s)
             raise refusal(
                 f"The limit of the {name} is reached ({self._shares.limit(name)}). "
                 f"Try again in {wait_s} s.",
@@ -89,26 +93,11 @@ class Allowance:
             )
         self._taken[name] = self._tokens
 
-    def called_by(self, name: str) -> None:
-        self._caller = of_key(name)
-
-    def routed(self, deployment: str) -> None:
-        pass
-
-    def begun(self) -> None:
-        pass
-
-    def used(self, usage: Usage) -> None:
-        self._settle(usage.total_tokens)
-
-    def ended(self, status: int) -> None:
-        del status
-        self._settle(0)
-
-    def _settle(self, used: int) -> None:
-        if self._ended:
+    def settle(self, used: int) -> None:
+        """The call took so many tokens; whatever else is reserved goes back. Idempotent."""
+        if self._settled:
             return
-        self._ended = True
+        self._settled = True
         for name, reserved in self._taken.items():
             # Who was let in and asked nobody, since the deployments' limits were reached.
             back = 0 if self._asked else 1
@@ -121,20 +110,19 @@ class LimitedCall(CallContext, frozen=True, kw_only=True):
     allowance: Allowance
 
 
-def headers(shares: Shares, caller: str) -> Mapping[str, str]:
+def headers(shares: Shares, caller: str) -> Sequence[tuple[bytes, bytes]]:
     """What a reply tells the caller of its limits, as OpenAI spells it; nothing without any."""
-    name = of_key(caller)
-    if shares.limit(name) is None:
-        return {}
-    return _written(shares.left(name))
-
-
-def _written(left: Left) -> dict[str, str]:
-    stated: dict[str, str] = {}
-    for room, names in zip((left.requests, left.tokens), RATE_LIMITS, strict=True):
+    left = shares.left(of_key(caller))
+    if left is None:
+        return ()
+    stated: list[tuple[bytes, bytes]] = []
+    for room, (limit, remaining, reset) in zip((left.requests, left.tokens), _NAMES, strict=True):
         if room is not None:
-            values = (str(room.limit), str(room.left), duration(room.reset_s))
-            stated |= {header.name: value for header, value in zip(names, values, strict=True)}
+            stated += (
+                (limit, b"%d" % room.limit),
+                (remaining, b"%d" % room.left),
+                (reset, duration(room.reset_s).encode()),
+            )
     return stated
 
 
@@ -156,8 +144,10 @@ def estimate(request: Request) -> int:
     """
     match request:
         case ChatRequest():
-            size = sum(_bytes(message.content) for message in request.messages)
-            return math.ceil(size / BYTES_A_TOKEN) + _answer(request)
+            size = 0
+            for message in request.messages:
+                size += _bytes(message.content)
+            return -(-size // BYTES_A_TOKEN) + _answer(request)
         case CompletionRequest():
             prompts = [_tokens(prompt) for prompt in request.prompts]
             return sum(prompts) + len(prompts) * _answer(request)

@@ -20,6 +20,7 @@ from interlingua.errors import ApiError, ModelNotReady, QueueFull
 from interlingua.types.models import Capabilities, ModelInfo
 
 from .circuit import Circuit, RetryBudget
+from .places import Places
 
 Compute = Literal["serverless", "managed"]
 State = Literal["cold", "loading", "ready", "failed"]
@@ -72,7 +73,7 @@ class Deployment:
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._opened = False
-        self._places: asyncio.Semaphore | None = None
+        self._places: Places | None = None
         self._waiting = 0
         self._calls = 0
         self._last_used = 0.0
@@ -107,35 +108,36 @@ class Deployment:
         """
         return _Place(self)
 
-    async def enter(self) -> asyncio.Semaphore:
+    async def enter(self) -> Places:
         """For :meth:`place`: wait for the model and a place."""
         self._calls += 1
         try:
             await self.open()
-            return await self._take_place()
+            places = self._places
+            assert places is not None
+            if not places.taken():
+                await self._wait(places)
         except BaseException:
             self.leave()
             raise
+        return places
 
     def leave(self) -> None:
         """For :meth:`place`: the call is over."""
         self._calls -= 1
         self._last_used = asyncio.get_running_loop().time()
 
-    async def _take_place(self) -> asyncio.Semaphore:
-        places = self._places
-        assert places is not None
-        if places.locked() and self._waiting >= self.limits.max_waiting:
+    async def _wait(self, places: Places) -> None:
+        if self._waiting >= self.limits.max_waiting:
             raise QueueFull(
                 f"{self._waiting} calls already wait for the deployment {self.name!r}, and no "
                 "more may (max_waiting). Try again later."
             )
         self._waiting += 1
         try:
-            await places.acquire()
+            await places.wait()
         finally:
             self._waiting -= 1
-        return places
 
     async def open(self) -> None:
         """Load the model unless it is loaded; callers share one load.
@@ -170,7 +172,7 @@ class Deployment:
             raise
         else:
             self.failure = None
-            self._places = asyncio.Semaphore(self.backend.concurrency)
+            self._places = Places(self.backend.concurrency)
             self._opened = True
             self._last_used = asyncio.get_running_loop().time()
         finally:

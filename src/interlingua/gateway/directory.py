@@ -81,6 +81,11 @@ class Directory:
             if deployment.fallback
         }
 
+    @property
+    def has_stand_ins(self) -> bool:
+        """Whether any deployment has."""
+        return bool(self._stand_ins)
+
     def has_endpoint(self, name: str) -> bool:
         return name.lower() in self._endpoints
 
@@ -145,8 +150,10 @@ class Directory:
 
     def _lookup(self, name: str) -> Deployment | None:
         key = name.lower()
-        found = self._by_name.get(key) or self._by_name.get(key.rpartition("/")[2])
-        return found or self._catch_all
+        found = self._by_name.get(key)
+        if found is None:
+            found = self._by_name.get(key.rpartition("/")[2])
+        return self._catch_all if found is None else found
 
     def _named(self, name: str, route: Route) -> Deployment:
         deployment = self._lookup(name)

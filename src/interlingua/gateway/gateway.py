@@ -153,7 +153,7 @@ class Gateway:
         """Who would answer a call of this address and model."""
         deployment = self._router.chain(route, model)[0]
         if meter is not None:
-            meter.routed(deployment.name)
+            meter.deployment = deployment.name
         return deployment.info
 
     def check(self, request: Request, route: Route, policy: ExtraParameters | None) -> None:
@@ -181,7 +181,7 @@ class Gateway:
         may = self._router.everyone(route, request.model)
         return all(deployment.capabilities.fetches_images for deployment in may)
 
-    async def chat(
+    def chat(
         self,
         request: ChatRequest,
         route: Route,
@@ -189,7 +189,7 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Answer[ChatDelta]:
+    ) -> Awaitable[Answer[ChatDelta]]:
         def attempt(
             target: Deployment, fit: ChatRequest, changes: Changes
         ) -> Awaitable[Answer[ChatDelta]]:
@@ -197,11 +197,9 @@ class Gateway:
             return _begun(target, changes, backend.chat(fit, call))
 
         chain = self._router.chain(route, request.model)
-        return await self._router.ask(
-            chain, request, policy, call=call, attempt=attempt, meter=meter
-        )
+        return self._router.ask(chain, request, policy, call=call, attempt=attempt, meter=meter)
 
-    async def complete(
+    def complete(
         self,
         request: CompletionRequest,
         route: Route,
@@ -209,7 +207,7 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Answer[CompletionDelta]:
+    ) -> Awaitable[Answer[CompletionDelta]]:
         def attempt(
             target: Deployment, fit: CompletionRequest, changes: Changes
         ) -> Awaitable[Answer[CompletionDelta]]:
@@ -217,11 +215,9 @@ class Gateway:
             return _begun(target, changes, backend.complete(fit, call))
 
         chain = self._router.chain(route, request.model)
-        return await self._router.ask(
-            chain, request, policy, call=call, attempt=attempt, meter=meter
-        )
+        return self._router.ask(chain, request, policy, call=call, attempt=attempt, meter=meter)
 
-    async def chat_whole(
+    def chat_whole(
         self,
         request: ChatRequest,
         route: Route,
@@ -229,7 +225,7 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Whole[ChatCompletion]:
+    ) -> Awaitable[Whole[ChatCompletion]]:
         async def attempt(
             target: Deployment, fit: ChatRequest, changes: Changes
         ) -> Whole[ChatCompletion]:
@@ -242,11 +238,9 @@ class Gateway:
                 return Whole(target, changes, _spoken(answer, target))
 
         chain = self._router.chain(route, request.model)
-        return await self._router.ask(
-            chain, request, policy, call=call, attempt=attempt, meter=meter
-        )
+        return self._router.ask(chain, request, policy, call=call, attempt=attempt, meter=meter)
 
-    async def complete_whole(
+    def complete_whole(
         self,
         request: CompletionRequest,
         route: Route,
@@ -254,7 +248,7 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Whole[Completion]:
+    ) -> Awaitable[Whole[Completion]]:
         async def attempt(
             target: Deployment, fit: CompletionRequest, changes: Changes
         ) -> Whole[Completion]:
@@ -268,11 +262,9 @@ class Gateway:
                 return Whole(target, changes, _spoken(answer, target))
 
         chain = self._router.chain(route, request.model)
-        return await self._router.ask(
-            chain, request, policy, call=call, attempt=attempt, meter=meter
-        )
+        return self._router.ask(chain, request, policy, call=call, attempt=attempt, meter=meter)
 
-    async def embed(
+    def embed(
         self,
         request: EmbeddingsRequest,
         route: Route,
@@ -280,7 +272,7 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Whole[Embeddings]:
+    ) -> Awaitable[Whole[Embeddings]]:
         async def attempt(
             target: Deployment, fit: EmbeddingsRequest, changes: Changes
         ) -> Whole[Embeddings]:
@@ -289,11 +281,9 @@ class Gateway:
                 return Whole(target, changes, await backend.embed(fit, call))
 
         chain = self._router.chain(route, request.model)
-        return await self._router.ask(
-            chain, request, policy, call=call, attempt=attempt, meter=meter
-        )
+        return self._router.ask(chain, request, policy, call=call, attempt=attempt, meter=meter)
 
-    async def embed_images(
+    def embed_images(
         self,
         request: ImageEmbeddingsRequest,
         route: Route,
@@ -301,7 +291,7 @@ class Gateway:
         call: CallContext,
         *,
         meter: CallMeter | None = None,
-    ) -> Whole[Embeddings]:
+    ) -> Awaitable[Whole[Embeddings]]:
         async def attempt(
             target: Deployment, fit: ImageEmbeddingsRequest, changes: Changes
         ) -> Whole[Embeddings]:
@@ -310,9 +300,7 @@ class Gateway:
                 return Whole(target, changes, await backend.embed_images(fit, call))
 
         chain = self._router.chain(route, request.model)
-        return await self._router.ask(
-            chain, request, policy, call=call, attempt=attempt, meter=meter
-        )
+        return self._router.ask(chain, request, policy, call=call, attempt=attempt, meter=meter)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work)
@@ -347,9 +335,10 @@ async def _begun(
 
 def _spoken(answer: Spoken, deployment: Deployment) -> Spoken:
     """The answer, if it says anything."""
-    if not any(choice.speaks for choice in answer.choices):
-        raise _silent(deployment)
-    return answer
+    for choice in answer.choices:
+        if choice.speaks:
+            return answer
+    raise _silent(deployment)
 
 
 def _silent(deployment: Deployment) -> UpstreamError:

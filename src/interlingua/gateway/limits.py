@@ -69,33 +69,32 @@ class Left(msgspec.Struct, frozen=True):
     tokens: Room | None = None
 
 
-class Granted(msgspec.Struct, frozen=True):
-    """What came of asking: ``wait_s`` of 0 means that it was counted."""
-
-    wait_s: float
-    left: Left
-
-
 class Rate:
     """GCRA: ``amount`` in a minute, at most that much at once.
 
     Its one number is the time at which the bucket will be empty again.
     """
 
+    __slots__ = ("_amount", "_each_s", "_empty_at")
+
     def __init__(self, amount: int) -> None:
         self._amount = amount
+        #: How long it takes until one can be taken again.
+        self._each_s = _MINUTE_S / amount
         self._empty_at = -math.inf
 
     def wait_s(self, cost: float, now: float) -> float:
         """How long ``cost`` has to wait; 0: it may be taken. What is more than a whole minute
         allows is treated as all of it, so that it isn't refused for ever.
         """
-        wait_s = self._used_s(now) + self._in_s(min(cost, self._amount)) - _MINUTE_S
+        used_s = self._empty_at - now
+        wait_s = max(used_s, 0.0) + min(cost, self._amount) * self._each_s - _MINUTE_S
         return wait_s if wait_s > _TINY else 0.0
 
     def take(self, cost: float, now: float) -> None:
         """Count ``cost``; less than nothing gives back."""
-        self._empty_at = now + max(0.0, self._used_s(now) + self._in_s(cost))
+        used_s = self._empty_at - now
+        self._empty_at = now + max(0.0, max(used_s, 0.0) + cost * self._each_s)
 
     def room(self, now: float) -> Room:
         used_s = self._used_s(now)
@@ -110,9 +109,6 @@ class Rate:
 
     def _used_s(self, now: float) -> float:
         return max(self._empty_at - now, 0.0)
-
-    def _in_s(self, cost: float) -> float:
-        return cost / self._amount * _MINUTE_S
 
 
 class Budget:
@@ -164,20 +160,18 @@ class Share:
 
     def take(self, requests: float, tokens: float, now: Now) -> float:
         """Count both, or neither and say how long to wait."""
-        waits = [0.0]
-        if self._requests:
-            waits.append(self._requests.wait_s(requests, now.monotonic))
+        wait_s = self._requests.wait_s(requests, now.monotonic) if self._requests else 0.0
         if self._tokens:
-            waits.append(self._tokens.wait_s(tokens, now.monotonic))
+            wait_s = max(wait_s, self._tokens.wait_s(tokens, now.monotonic))
         if self._budget:
-            waits.append(self._budget.wait_s(now.epoch))
-        if max(waits) == 0:
+            wait_s = max(wait_s, self._budget.wait_s(now.epoch))
+        if wait_s == 0:
             self.count(requests, tokens, now)
-        return max(waits)
+        return wait_s
 
     def count(self, requests: float, tokens: float, now: Now) -> None:
         """Count without asking; less than nothing gives back."""
-        if self._requests:
+        if self._requests and requests:
             self._requests.take(requests, now.monotonic)
         if self._tokens:
             self._tokens.take(tokens, now.monotonic)
@@ -185,15 +179,12 @@ class Share:
             self._budget.take(tokens, now.epoch)
 
     def left(self, now: Now) -> Left:
-        rooms = []
-        if self._tokens:
-            rooms.append(self._tokens.room(now.monotonic))
+        tokens = self._tokens.room(now.monotonic) if self._tokens else None
         if self._budget:
-            rooms.append(self._budget.room(now.epoch))
-        return Left(
-            requests=self._requests.room(now.monotonic) if self._requests else None,
-            tokens=min(rooms, key=lambda room: room.left, default=None),
-        )
+            today = self._budget.room(now.epoch)
+            if tokens is None or today.left < tokens.left:
+                tokens = today
+        return Left(self._requests.room(now.monotonic) if self._requests else None, tokens)
 
 
 class Shares(Protocol):
@@ -203,12 +194,13 @@ class Shares(Protocol):
         """What the name may take; ``None``: it has no limit."""
         ...
 
-    def left(self, name: str) -> Left:
-        """What is left for a name that has a limit."""
+    def left(self, name: str) -> Left | None:
+        """What is left for the name; ``None``: it has no limit."""
         ...
 
-    async def take(self, name: str, tokens: int) -> Granted:
-        """Count one request and so many tokens for a name that has a limit, or neither.
+    async def take(self, name: str, tokens: int) -> float:
+        """Count one request and so many tokens for a name that has a limit, or neither, and
+        say how many seconds to wait.
 
         Raises:
             Unavailable: nobody can say.
@@ -249,24 +241,22 @@ class OwnShares:
         share = self._shares.get(name)
         return None if share is None else share.limit
 
-    def left(self, name: str) -> Left:
+    def left(self, name: str) -> Left | None:
         share = self._shares.get(name)
-        return Left() if share is None else share.left(self._now())
+        return None if share is None else share.left(self._now())
 
-    async def take(self, name: str, tokens: int) -> Granted:
+    async def take(self, name: str, tokens: int) -> float:
         return self.grant(name, 1, tokens)
 
-    def grant(self, name: str, requests: float, tokens: float) -> Granted:
+    def grant(self, name: str, requests: float, tokens: float) -> float:
         """:meth:`take` for any number of requests."""
         share = self._shares.get(name)
-        if share is None:
-            return Granted(0.0, Left())
-        now = self._now()
-        wait_s = share.take(requests, tokens, now)
-        return Granted(wait_s, share.left(now))
+        return 0.0 if share is None else share.take(requests, tokens, self._now())
 
     def settle(self, name: str, *, reserved: int, used: int, requests: int = 0) -> None:
-        self.count(name, -requests, used - reserved)
+        share = self._shares.get(name)
+        if share is not None:
+            share.count(-requests, used - reserved, self._now())
 
     def count(self, name: str, requests: float, tokens: float) -> None:
         """Count without asking; less than nothing gives back."""

@@ -74,6 +74,8 @@ _NEUTRAL: dict[str, Callable[[object], bool]] = {
 }
 
 
+_TEXT_ALONE = frozenset({"text"})
+
 #: Values that ask for what a model without the parameter does by itself.
 _FIXED: dict[str, object] = {
     "temperature": 1,
@@ -81,6 +83,9 @@ _FIXED: dict[str, object] = {
     "frequency_penalty": 0,
     "presence_penalty": 0,
 }
+
+
+_UNCHANGED = Changes()
 
 
 def negotiate(
@@ -100,7 +105,7 @@ def negotiate(
     passes_through = bool(can.passes_through)
     if policy is None:
         policy = "pass-through" if passes_through else "drop"
-    changes = Changes()
+    changes = _UNCHANGED
     if request.extra:
         request, changes = _settle_extra(request, can, policy)
     if can.refuses:
@@ -133,17 +138,40 @@ def given(request: _AnyRequest) -> list[tuple[str, object]]:
     return [
         (name, value)
         for name, value in zip(names, values(request), strict=True)
-        if (value is not None or name == "max_tokens") and value is not UNSET and value != ()
+        if _is_given(name, value)
     ]
 
 
+def _is_given(name: str, value: object) -> bool:
+    return (value is not None or name == "max_tokens") and value is not UNSET and value != ()
+
+
+_Got = tuple[tuple[str, ...], Callable[[_AnyRequest], tuple[object, ...]]]
+
+
 @cache
-def _parameters(
-    kind: type[_AnyRequest],
-) -> tuple[tuple[str, ...], Callable[[_AnyRequest], tuple[object, ...]]]:
+def _parameters(kind: type[_AnyRequest]) -> _Got:
     """What a kind of request has of parameters, and how to get them all at once."""
     names = tuple(name for name in kind.__struct_fields__ if name not in NOT_PARAMETERS)
     return names, attrgetter(*names)
+
+
+@cache
+def _refusable(kind: type[_AnyRequest], refuses: frozenset[str]) -> _Got:
+    """Of these, the ones that a target may refuse; ``max_tokens`` goes by several names."""
+    names = tuple(name for name in _parameters(kind)[0] if name in refuses or name == "max_tokens")
+    match names:
+        case ():
+            return (), _none
+        case (name,):
+            get = attrgetter(name)
+            return names, lambda request: (get(request),)
+        case _:
+            return names, attrgetter(*names)
+
+
+def _none(_request: _AnyRequest) -> tuple[object, ...]:
+    return ()
 
 
 def _renamed(request: ChatRequest, renames: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -181,7 +209,10 @@ def _settle_refused(
 ) -> Request:
     """The request without what its target doesn't take and what asks for nothing."""
     needless: dict[str, object] = {}
-    for name, value in given(request):
+    names, values = _refusable(type(request), refuses)
+    for name, value in zip(names, values(request), strict=True):
+        if not _is_given(name, value):
+            continue
         said = _spelled(request, name)
         if said not in refuses or said in renames:
             continue
@@ -275,20 +306,25 @@ def _tag(value: msgspec.Struct) -> str:
     return str(value.__struct_config__.tag)
 
 
+def _check_role(role: str, place: int, roles: frozenset[str]) -> None:
+    if role not in roles and role not in FOLDED:
+        raise _refuse(
+            ("body", "messages", place, "role"),
+            role,
+            f"This model doesn't support messages of the role {role!r}.",
+        )
+
+
 def _check_messages(request: ChatRequest, can: Capabilities) -> None:
     """Image and audio content needs a model with that sense."""
-    modalities = can.modalities or frozenset({"text"})
+    modalities = can.modalities or _TEXT_ALONE
     for place, message in enumerate(request.messages):
-        role = _tag(message)
-        if can.roles is not None and role not in can.roles and role not in FOLDED:
-            raise _refuse(
-                ("body", "messages", place, "role"),
-                role,
-                f"This model doesn't support messages of the role {role!r}.",
-            )
-        if message.content is None or isinstance(message.content, str):
+        if can.roles is not None:
+            _check_role(_tag(message), place, can.roles)
+        content = message.content
+        if content is None or isinstance(content, str):
             continue
-        for number, part in enumerate(message.content):
+        for number, part in enumerate(content):
             match part:
                 case TextPart():
                     continue

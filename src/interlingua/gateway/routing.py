@@ -17,7 +17,6 @@ Rules of this file:
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 from typing import TypeVar
 
 from interlingua.backends.base import CallContext
@@ -34,6 +33,7 @@ from .negotiate import Request, negotiate
 
 Result = TypeVar("Result")
 Chain = tuple[Deployment, ...]
+Attempt = Callable[[Deployment, Request, Changes], Awaitable[Result]]
 
 #: Between a connection's failure and the retry: at least, and so much more by chance.
 RETRY_PAUSE_S = 0.025
@@ -55,9 +55,8 @@ class Router:
             Forbidden: nobody who may be asked by this caller.
         """
         weights = self._directory.candidates(route, model)
-        first = next(iter(weights))
         if len(weights) == 1:
-            chain: Chain = (first,)
+            chain: Chain = tuple(weights)
         else:
             chain = order(
                 weights,
@@ -79,7 +78,7 @@ class Router:
 
     def _with_stand_ins(self, chain: Iterable[Deployment], route: Route) -> Chain:
         chain = tuple(chain)
-        if not any(each.fallback for each in chain):
+        if not self._directory.has_stand_ins:
             return chain
         stand_ins = (self._directory.stand_ins(each, route) for each in chain)
         return tuple(dict.fromkeys((*chain, *(each for some in stand_ins for each in some))))
@@ -91,7 +90,7 @@ class Router:
         policy: ExtraParameters | None,
         *,
         call: CallContext,
-        attempt: Callable[[Deployment, Request, Changes], Awaitable[Result]],
+        attempt: Attempt[Request, Result],
         meter: CallMeter | None,
     ) -> Result:
         """What ``attempt`` brings from the first of the chain that answers.
@@ -108,7 +107,7 @@ class Router:
         try:
             for target in chain:
                 if meter is not None:
-                    meter.routed(target.name)
+                    meter.deployment = target.name
                 try:
                     fit, changes = negotiate(request, target.capabilities, policy)
                 except ApiError as error:
@@ -117,7 +116,7 @@ class Router:
                 if left is not None:
                     left.fallbacks += 1
                 try:
-                    return await self._asked(target, call, partial(attempt, target, fit, changes))
+                    return await self._asked(target, call, attempt, fit, changes)
                 except ApiError as error:
                     if failure is None and not error.retryable:
                         raise
@@ -128,25 +127,34 @@ class Router:
             told = failure or refusal
             assert told is not None
             if meter is not None:
-                meter.routed(told[0].name)
+                meter.deployment = told[0].name
             raise told[1]
         finally:
             # An error's traceback holds this frame: only the collector would free them.
             refusal = failure = told = None
 
     async def _asked(
-        self, target: Deployment, call: CallContext, attempt: Callable[[], Awaitable[Result]]
+        self,
+        target: Deployment,
+        call: CallContext,
+        attempt: Attempt[Request, Result],
+        request: Request,
+        changes: Changes,
     ) -> Result:
         """The answer of one deployment, and what its circuit makes of how that went."""
         if isinstance(call, LimitedCall):
-            await _let_in(target, call)
+            try:
+                await call.allowance.enter(target.name)
+            except RateLimited:
+                target.limited += 1
+                raise
         circuit = target.circuit
         trial = circuit.enter()
         retries = False
         try:
             while True:
                 try:
-                    answer = await attempt()
+                    answer = await attempt(target, request, changes)
                     break
                 except (Unreachable, ConnectionLost):
                     if trial or retries or not target.budget.take(target.calls_under_way + 1):
@@ -167,14 +175,6 @@ class Router:
                 target.budget.give()
         circuit.answered(trial=trial)
         return answer
-
-
-async def _let_in(target: Deployment, call: LimitedCall) -> None:
-    try:
-        await call.allowance.enter(target.name)
-    except RateLimited:
-        target.limited += 1
-        raise
 
 
 def _is_late(call: CallContext) -> bool:

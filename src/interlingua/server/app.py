@@ -59,15 +59,7 @@ class App:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._answer(Exchange(scope, receive, send))
-
-    def drain(self, *, refuse: bool = True) -> None:
-        """The server is stopping: not ready, half-sent calls are given up, new ones refused
-        unless another process takes this one's place.
-        """
-        self._endpoint.drain(refuse=refuse)
-
-    async def _answer(self, exchange: Exchange) -> None:
+        exchange = Exchange(scope, receive, send)
         dialect = self._dialects[dialect_of(exchange.path)]
         try:
             await self._endpoint.answer(exchange, dialect)
@@ -90,6 +82,12 @@ class App:
                 dialect,
                 InternalError(f"The server failed; its log says why, at the call {exchange.id}."),
             )
+
+    def drain(self, *, refuse: bool = True) -> None:
+        """The server is stopping: not ready, half-sent calls are given up, new ones refused
+        unless another process takes this one's place.
+        """
+        self._endpoint.drain(refuse=refuse)
 
 
 def _tokens(config: Config) -> Tokens | None:

@@ -23,6 +23,7 @@ from interlingua.errors import (
     DeadlineExceeded,
     DeploymentNotFound,
     Forbidden,
+    Location,
     MethodNotAllowed,
     NotFound,
     Unavailable,
@@ -38,13 +39,14 @@ from interlingua.types.chat import ChatCompletion, ChatDelta
 from interlingua.types.completions import Completion, CompletionDelta
 from interlingua.types.embeddings import Embeddings
 from interlingua.types.models import EncodingFormat, ExtraParameters, Operation
+from interlingua.types.usage import Usage
 
 from . import ops, pages
 from .auth import UNLIMITED, Authenticator, Caller
 from .exchange import BODY_TIMEOUT_S, Exchange
 from .media import Pictured, remote_images, with_images
-from .metering import CallMeters, metered
-from .routes import Match, match
+from .metering import metered
+from .routes import Match, Row, match
 from .streaming import stream
 
 if TYPE_CHECKING:
@@ -68,6 +70,13 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     policy: ExtraParameters | None
     context: CallContext
     meter: CallMeter
+    allowance: Allowance | None
+
+    def used(self, usage: Usage) -> None:
+        """The answer is whole, and took this much."""
+        self.meter.usage = usage
+        if self.allowance is not None:
+            self.allowance.settle(usage.total_tokens)
 
     def reply(self, answer: Answer[Delta] | Whole[Made]) -> Reply:
         return Reply(
@@ -133,28 +142,39 @@ class Endpoint:
             ClientGone: nobody waits for a reply.
         """
         found = match(exchange.path)
-        operation = found.row.operation if found is not None else None
-        if operation is not None:
-            meter = self._meter.call(operation, exchange.id)
-            allowance = None
-            if self._shares is not None:
-                allowance = Allowance(self._shares)
-                meter = CallMeters(meter, allowance)
-            with metered(meter, exchange):
-                admitted, caller = await self._admit(exchange, found)
-                meter.called_by(caller.name)
-                route = Route(
-                    operation=operation,
-                    endpoint=admitted.endpoint,
-                    deployment=admitted.deployment,
-                    header_deployment=_named_in(exchange.headers),
-                    openai=admitted.row.openai,
-                    permitted=caller.deployments_for(operation),
-                )
-                await self._answer_call(exchange, dialect, route, meter, allowance=allowance)
+        if found is None or found.row.operation is None:
+            await self._answer_otherwise(exchange, found)
             return
-        admitted, caller = await self._admit(exchange, found)
-        match admitted.row.resource:
+        row, operation = found.row, found.row.operation
+        meter = CallMeter(operation, exchange.id)
+        allowance = None if self._shares is None else Allowance(self._shares, meter)
+        with metered(self._meter, meter, exchange, allowance):
+            caller = self._authenticator.holder(exchange.raw_headers)
+            if caller is None:
+                caller = await self._authenticator.bearer(exchange.raw_headers)
+            meter.key = caller.name
+            self._admit(exchange, row, caller)
+            route = Route(
+                operation=operation,
+                endpoint=found.endpoint,
+                deployment=found.deployment,
+                header_deployment=_named_in(exchange.headers),
+                openai=row.openai,
+                permitted=caller.deployments_for(operation),
+            )
+            await self._answer_call(exchange, dialect, route, meter, allowance=allowance)
+
+    async def _answer_otherwise(self, exchange: Exchange, found: Match | None) -> None:
+        """Answer what is no operation of a model."""
+        if found is not None and found.row.documentation and not self._documented:
+            found = None
+        caller = UNLIMITED
+        if found is None or not (found.row.public or found.row.documentation):
+            caller = await self._authenticator.check(exchange.raw_headers)
+        if found is None:
+            raise NotFound(f"Resource not found: {exchange.method} {exchange.path[:200]}")
+        self._admit(exchange, found.row, caller)
+        match found.row.resource:
             case "metrics":
                 if not caller.unlimited:
                     raise Forbidden("No role of the token permits everything, as /metrics needs.")
@@ -163,24 +183,16 @@ class Endpoint:
             case "docs":
                 await exchange.reply(200, *pages.docs())
             case _:
-                await self._answer_about_itself(exchange, admitted, caller)
+                await self._answer_about_itself(exchange, found, caller)
 
-    async def _admit(self, exchange: Exchange, found: Match | None) -> tuple[Match, Caller]:
-        """What was found, if it is there for this caller, and who that is."""
-        if found is not None and found.row.documentation and not self._documented:
-            found = None
-        caller = UNLIMITED
-        if found is None or not (found.row.public or found.row.documentation):
-            caller = await self._authenticator.check(exchange.raw_headers)
-            if self._shares is not None:
-                exchange.stated = partial(headers, self._shares, caller.name)
-        if found is None:
-            raise NotFound(f"Resource not found: {exchange.method} {exchange.path[:200]}")
-        if exchange.method != found.row.method:
+    def _admit(self, exchange: Exchange, row: Row, caller: Caller) -> None:
+        """Let a caller in who may ask for what a path has."""
+        if self._shares is not None and caller is not UNLIMITED:
+            exchange.stated = partial(headers, self._shares, caller.name)
+        if exchange.method != row.method:
             raise MethodNotAllowed(
-                f"Method not allowed: {exchange.method[:20]}. This path takes {found.row.method}."
+                f"Method not allowed: {exchange.method[:20]}. This path takes {row.method}."
             )
-        return found, caller
 
     async def _answer_about_itself(self, exchange: Exchange, found: Match, caller: Caller) -> None:
         everything = self.gateway.deployments
@@ -219,7 +231,10 @@ class Endpoint:
         if self._refuses:
             raise Unavailable("The server is stopping. Try again.")
         deadline = asyncio.get_running_loop().time() + self._settings.call_timeout_s
-        body = await self._read_body(exchange) if exchange.method == "POST" else b""
+        body = b""
+        if exchange.method == "POST":
+            arrived = exchange.arrived(self._settings.max_body_bytes)
+            body = await self._read_body(exchange) if arrived is None else arrived
         http = HttpCall(
             method=exchange.method,
             path=exchange.path,
@@ -235,6 +250,7 @@ class Endpoint:
             policy=dialect.read_policy(http),
             context=_context(exchange.id, deadline, allowance),
             meter=meter,
+            allowance=allowance,
         )
         attended = exchange.attended(deadline)
         try:
@@ -261,7 +277,9 @@ class Endpoint:
         await call.exchange.reply(200, _JSON, body)
 
     async def _chat(self, call: _Call) -> None:
-        request = await self._with_images(call.dialect.read_chat(call.http), call)
+        request = call.dialect.read_chat(call.http)
+        if remote := remote_images(request):
+            request = await self._with_images(request, remote, call)
         if request.stream:
             answer = await self.gateway.chat(
                 request, call.route, call.policy, call.context, meter=call.meter
@@ -295,7 +313,9 @@ class Endpoint:
         await self._reply_vectors(call, whole, request.encoding_format)
 
     async def _embed_images(self, call: _Call) -> None:
-        request = await self._with_images(call.dialect.read_image_embeddings(call.http), call)
+        request = call.dialect.read_image_embeddings(call.http)
+        if remote := remote_images(request):
+            request = await self._with_images(request, remote, call)
         whole = await self.gateway.embed_images(
             request, call.route, call.policy, call.context, meter=call.meter
         )
@@ -307,15 +327,14 @@ class Endpoint:
         body = call.dialect.write_embeddings(whole.answer, encoding, call.reply(whole))
         await _reply(call, whole, body)
 
-    async def _with_images(self, request: Pictured, call: _Call) -> Pictured:
+    async def _with_images(
+        self, request: Pictured, remote: Mapping[Location, str], call: _Call
+    ) -> Pictured:
         """The request with its remote images in it.
 
         A provider that fetches images itself gets the URLs as they are. What is refused
         anyway, as an image is by a model of text, is refused before anything is fetched.
         """
-        remote = remote_images(request)
-        if not remote:
-            return request
         if _names_hosts(remote.values()) and self.gateway.fetches_images(request, call.route):
             return request
         images = self._images.check(remote)
@@ -343,12 +362,12 @@ async def _stream(call: _Call, answer: Answer[Delta], writer: StreamWriter[Delta
     """Send an answer as it comes."""
     call.meter.begun()
     async with aclosing(answer.deltas) as deltas:
-        await stream(call.exchange, deltas, writer, _headers(answer), call.meter.used)
+        await stream(call.exchange, deltas, writer, _headers(answer), call.used)
 
 
 async def _reply(call: _Call, whole: Whole[Made], body: bytes) -> None:
     """Send an answer that is whole."""
-    call.meter.used(whole.answer.usage)
+    call.used(whole.answer.usage)
     await call.exchange.reply(200, _JSON | _headers(whole), body)
 
 

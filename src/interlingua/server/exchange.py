@@ -14,7 +14,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType, TracebackType
 from typing import Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl
@@ -29,7 +29,7 @@ from interlingua.headers import (
     REQUEST_IDS,
 )
 
-from .asgi import RawHeaders, Receive, Scope, Send
+from .asgi import HttpScope, RawHeaders, Receive, Scope, Send
 
 #: How long a body may take to arrive …
 BODY_TIMEOUT_S = 30.0
@@ -48,6 +48,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 #: Ids are no secrets, so they need no system call each.
 _chance = random.Random()  # noqa: S311 - seeded by the system; see above
 os.register_at_fork(after_in_child=_chance.seed)
+#: Headers of replies that are kept as they were sent last.
+_REMEMBERED = 512
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -103,10 +105,11 @@ class Exchange:
     """One request and its reply. Lives as long as the call."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        http = cast("HttpScope", scope)
         self.id = _new_id()
-        self.method = cast(str, scope["method"])
-        self.path = cast(str, scope["path"])
-        self.raw_headers = tuple(cast("list[tuple[bytes, bytes]]", scope["headers"]))
+        self.method = http["method"]
+        self.path = http["path"]
+        self.raw_headers = tuple(http["headers"])
         self.started = False
         self.streams = False
         self.finished = False
@@ -115,9 +118,9 @@ class Exchange:
         #: The server's own connection, where it is one that tells of its end.
         self._connection = cast("Connected | None", scope.get(CONNECTION))
         #: Headers that every reply of this caller has, as they are when it begins.
-        self.stated: Callable[[], Mapping[str, str]] | None = None
+        self.stated: Callable[[], Sequence[tuple[bytes, bytes]]] | None = None
         self._headers: Mapping[str, str] | None = None
-        self._query = cast(bytes, scope.get("query_string", b""))
+        self._query = http.get("query_string", b"")
         self._receive = receive
         self._send = send
         self._oversized = False
@@ -154,8 +157,20 @@ class Exchange:
             query.setdefault(name, value)
         return query
 
+    def arrived(self, limit: int) -> bytes | None:
+        """The whole body if it is there already; else :meth:`read_body` waits for it.
+
+        Raises:
+            BodyTooLarge: it has more than ``limit`` bytes.
+        """
+        connection = self._connection
+        body = None if connection is None else connection.arrived(self._receive)
+        if body is not None and len(body) > limit:
+            self._refuse_size(limit)
+        return body
+
     async def read_body(self, limit: int, clock: asyncio.Timeout) -> bytes:
-        """The whole body; ``clock`` limits the time.
+        """The rest of the body; ``clock`` limits the time.
 
         Raises:
             BodyTooLarge: it has more than ``limit`` bytes; known before it is read where its
@@ -166,12 +181,6 @@ class Exchange:
         stated = self.headers.get("content-length", "")
         if stated.isdecimal() and int(stated[:20]) > limit:
             self._refuse_size(limit)
-        if self._connection is not None:
-            arrived = self._connection.arrived(self._receive)
-            if arrived is not None:
-                if len(arrived) > limit:
-                    self._refuse_size(limit)
-                return arrived
         try:
             async with clock:
                 return await self._collect(limit, clock)
@@ -331,13 +340,12 @@ class Exchange:
         own = self.id.encode()
         pairs = [(name, own) for name in _OWN_IDS]
         pairs.append(_NO_SNIFFING)
-        for name, value in headers.items():
-            pairs.append((_written(name), _harmless(value)))
+        pairs += map(_pair, headers.items())
         theirs = self.headers.get(CLIENT_REQUEST_ID.name)
         if theirs is not None and _CLIENT_ID.fullmatch(theirs):
             pairs.append((_CLIENT_ID_BACK, theirs.encode()))
         if self.stated is not None:
-            pairs += [(_written(name), value.encode()) for name, value in self.stated().items()]
+            pairs += self.stated()
         return pairs
 
     async def _linger(self) -> None:
@@ -410,17 +418,15 @@ def _new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{_chance.getrandbits(80):020x}"
 
 
-@cache
-def _written(name: str) -> bytes:
-    """A header's name; the names are the code's own, so they are few."""
-    return name.encode()
-
-
-def _harmless(value: str) -> bytes:
-    """The value as a header may hold it: nothing in it ends a line."""
-    if value.isascii() and value.isprintable():
-        return value.encode()
-    return _UNPRINTABLE.sub("?", value).encode("ascii")
+@lru_cache(_REMEMBERED)
+def _pair(header: tuple[str, str]) -> tuple[bytes, bytes]:
+    """A header as it may be sent: nothing in its value ends a line. The same ones are sent
+    again and again.
+    """
+    name, value = header
+    if not (value.isascii() and value.isprintable()):
+        value = _UNPRINTABLE.sub("?", value)
+    return name.encode(), value.encode("ascii")
 
 
 def _headers(raw: RawHeaders) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mappin
 import msgspec
 
 from interlingua.errors import ApiError, Unavailable
-from interlingua.gateway.limits import Granted, Left, Limit, OwnShares, Room
+from interlingua.gateway.limits import Left, Limit, OwnShares, Room
 
 _TELL_EVERY_S = 1.0
 #: What a call waits for the supervisor's answer.
@@ -73,18 +73,18 @@ class Lender:
     def lend(self, borrower: Hashable, loan: Loan) -> Piece:
         """At least what is asked for, or nothing."""
         name = loan.name
-        granted = self._shares.grant(name, loan.requests, loan.tokens)
-        if granted.wait_s > 0:
-            return Piece(0, 0, granted.wait_s, granted.left)
-        requests = _more(granted.left.requests, self._parts)
+        wait_s = self._shares.grant(name, loan.requests, loan.tokens)
+        left = self._shares.left(name) or Left()
+        if wait_s > 0:
+            return Piece(0, 0, wait_s, left)
+        requests = _more(left.requests, self._parts)
         # As many calls' worth of tokens as of requests.
-        tokens = min(_more(granted.left.tokens, self._parts), loan.tokens * _PARTS)
-        more = self._shares.grant(name, requests, tokens)
-        if more.wait_s > 0:
+        tokens = min(_more(left.tokens, self._parts), loan.tokens * _PARTS)
+        if self._shares.grant(name, requests, tokens) > 0:
             requests = tokens = 0
         books = self._out.setdefault(borrower, {})
         books[name] = books.get(name, 0) + loan.tokens + tokens
-        left = more.left if requests or tokens else granted.left
+        left = self._shares.left(name) or Left()
         return Piece(loan.requests + requests, loan.tokens + tokens, 0.0, left)
 
     def told(self, borrower: Hashable, name: str, told: Told) -> None:
@@ -180,14 +180,14 @@ class LeasedShares:
         purse = self._purses.get(name)
         return None if purse is None else purse.limit
 
-    def left(self, name: str) -> Left:
+    def left(self, name: str) -> Left | None:
         purse = self._purses.get(name)
-        return Left() if purse is None else purse.room()
+        return None if purse is None else purse.room()
 
-    async def take(self, name: str, tokens: int) -> Granted:
+    async def take(self, name: str, tokens: int) -> float:
         purse = self._purses.get(name)
         if purse is None:
-            return Granted(0.0, Left())
+            return 0.0
         wait_s = 0.0
         if purse.lacks(tokens) is not None:
             # One asks, the others find what it brought.
@@ -198,7 +198,7 @@ class LeasedShares:
                     purse.take(tokens)
         else:
             purse.take(tokens)
-        return Granted(wait_s, purse.room())
+        return wait_s
 
     def settle(self, name: str, *, reserved: int, used: int, requests: int = 0) -> None:
         purse = self._purses.get(name)

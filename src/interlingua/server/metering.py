@@ -5,9 +5,8 @@ from types import TracebackType
 from typing import Protocol
 
 from interlingua.errors import ApiError
+from interlingua.gateway.allowance import Allowance
 from interlingua.gateway.meter import CallMeter, Meter
-from interlingua.types.models import Operation
-from interlingua.types.usage import Usage
 
 from .exchange import ClientGone, Exchange
 
@@ -18,7 +17,7 @@ CLIENT_LEFT = 499
 class CallsMeter(Protocol):
     """Is told of all calls, and shows nothing."""
 
-    def call(self, operation: Operation, call_id: str) -> CallMeter: ...
+    def ended(self, call: CallMeter) -> None: ...
 
 
 class Meters:
@@ -26,61 +25,40 @@ class Meters:
 
     def __init__(self, first: Meter, *others: CallsMeter) -> None:
         self._first = first
-        self._others = others
+        self._all = (first, *others)
 
-    def call(self, operation: Operation, call_id: str) -> CallMeter:
-        first = self._first.call(operation, call_id)
-        if not self._others:
-            return first
-        return CallMeters(first, *(each.call(operation, call_id) for each in self._others))
+    def ended(self, call: CallMeter) -> None:
+        for meter in self._all:
+            meter.ended(call)
 
     async def page(self) -> tuple[str, bytes]:
         return await self._first.page()
 
 
-class CallMeters:
-    """Several meters of one call as one."""
-
-    def __init__(self, *meters: CallMeter) -> None:
-        self._meters = meters
-
-    def called_by(self, name: str) -> None:
-        for meter in self._meters:
-            meter.called_by(name)
-
-    def routed(self, deployment: str) -> None:
-        for meter in self._meters:
-            meter.routed(deployment)
-
-    def begun(self) -> None:
-        for meter in self._meters:
-            meter.begun()
-
-    def used(self, usage: Usage) -> None:
-        for meter in self._meters:
-            meter.used(usage)
-
-    def ended(self, status: int) -> None:
-        for meter in self._meters:
-            meter.ended(status)
-
-
 class metered:  # noqa: N801 - used as a function
-    """A context that tells ``meter`` of the end of what runs inside, whichever it is, and
-    once: when the exchange is about to send its last byte, or when it failed before.
+    """A context that tells ``meter`` of the end of the ``call`` inside, whichever it is, and
+    once: when the exchange is about to send its last byte, or when it failed before. What is
+    reserved and wasn't used is given back first.
     """
 
-    __slots__ = ("_meter", "_told")
+    __slots__ = ("_allowance", "_call", "_meter", "_told")
 
-    def __init__(self, meter: CallMeter, exchange: Exchange) -> None:
+    def __init__(
+        self, meter: Meter, call: CallMeter, exchange: Exchange, allowance: Allowance | None
+    ) -> None:
         self._meter = meter
+        self._call = call
+        self._allowance = allowance
         self._told = False
         exchange.on_end = self._end
 
     def _end(self, status: int) -> None:
         if not self._told:
             self._told = True
-            self._meter.ended(status)
+            if self._allowance is not None:
+                self._allowance.settle(0)
+            self._call.ended(status)
+            self._meter.ended(self._call)
 
     def __enter__(self) -> None:
         pass

@@ -8,6 +8,7 @@ Rules of this file:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -151,10 +152,16 @@ def _tree(rows: Sequence[tuple[tuple[str, ...], Row]]) -> _Node:
 _ROOT = _tree([(tuple(path.split("/")[1:]) if path != "/" else (), row) for path, row in table()])
 #: The longest row has nine segments; a model's name may have one slash more.
 _MOST_SEGMENTS = 12
+#: Callers use few paths, and look each up again and again; so many, and none that is longer.
+_REMEMBERED, _LONGEST_REMEMBERED = 256, 128
 
 
 def match(path: str) -> Match | None:
     """What answers at ``path``; ``None``: nothing does."""
+    return _known(path) if len(path) <= _LONGEST_REMEMBERED else _match(path)
+
+
+def _match(path: str) -> Match | None:
     if not path.startswith("/"):
         return None
     segments = path[1:].split("/", _MOST_SEGMENTS)
@@ -182,6 +189,9 @@ def match(path: str) -> Match | None:
         deployment=parameters.get("deployment"),
         model=parameters.get("model"),
     )
+
+
+_known = lru_cache(_REMEMBERED)(_match)
 
 
 def dialect_of(path: str) -> DialectName:

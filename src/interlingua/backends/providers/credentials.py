@@ -15,6 +15,11 @@ class Credential(Protocol):
     """Proves to one provider who calls. Safe for concurrent calls on one event loop."""
 
     @property
+    def fixed(self) -> Mapping[str, str] | None:
+        """The headers where every call needs the same; ``None``: ask for each call."""
+        ...
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What no text for a caller may hold, as of now."""
         ...
@@ -41,7 +46,7 @@ class Key:
 
     def __init__(self, key: str | None, spelled: Mapping[str, str]) -> None:
         self.secrets = () if key is None else (key,)
-        self._headers = (
+        self.fixed: Mapping[str, str] = (
             {}
             if key is None
             else {name: form.replace("{key}", key) for name, form in spelled.items()}
@@ -49,7 +54,7 @@ class Key:
 
     async def headers(self, call: HttpCall) -> Mapping[str, str]:
         del call
-        return self._headers
+        return self.fixed
 
     def refused(self) -> None:
         pass

@@ -77,6 +77,8 @@ class _Refused(msgspec.Struct, frozen=True):
 class EntraToken:
     """The credential of one deployment. Safe for concurrent calls on one event loop."""
 
+    fixed: Mapping[str, str] | None = None
+
     def __init__(
         self,
         identity: EntraIdentity,

@@ -81,6 +81,8 @@ class Upstream:
         self.concurrency = model.concurrency
         self._dialect = dialect(row.dialect)()
         self._credential = credential or Key(model.key, row.key_headers)
+        #: What is the same for every call, if that is known.
+        self._fixed = self._credential.fixed
         self._transport = transport or HttpTransport(
             model.base_url,
             connect_timeout_s=model.connect_timeout_s,
@@ -132,21 +134,27 @@ class Upstream:
         del call
         request = replace(request, stream=False, include_usage=None)
         wire = self._dialect.write_chat_call(request, self._target)
-        async with self._ask(wire, self._whole_timeout_s) as reply:
-            if _is_stream(reply.headers):
-                return folded(ChatFold(), self._heard(await _body(reply), self._chat_reader()))
-            completion = self._dialect.read_chat(await _body(reply))
+        try:
+            headers, body = await self._fetched(wire, self._whole_timeout_s)
+            if _is_stream(headers):
+                return folded(ChatFold(), self._heard(body, self._chat_reader()))
+            completion = self._dialect.read_chat(body)
+        except ApiError as error:
+            raise self.retold(error) from None
         return settled(completion, thinks=bool(self.capabilities.reasoning))
 
     async def complete_whole(self, request: CompletionRequest, call: CallContext) -> Completion:
         del call
         request = replace(request, stream=False, include_usage=None)
         wire = self._dialect.write_completion_call(request, self._target)
-        async with self._ask(wire, self._whole_timeout_s) as reply:
-            if _is_stream(reply.headers):
+        try:
+            headers, body = await self._fetched(wire, self._whole_timeout_s)
+            if _is_stream(headers):
                 reader = self._dialect.completion_reader()
-                return folded(CompletionFold(), self._heard(await _body(reply), reader))
-            return self._dialect.read_completion(await _body(reply))
+                return folded(CompletionFold(), self._heard(body, reader))
+            return self._dialect.read_completion(body)
+        except ApiError as error:
+            raise self.retold(error) from None
 
     async def embed(self, request: EmbeddingsRequest, call: CallContext) -> Embeddings:
         del call
@@ -182,23 +190,38 @@ class Upstream:
                 return reply.status, await _body(reply)
 
     async def _signed(self, wire: HttpCall) -> HttpCall:
-        signed = await self._credential.headers(wire)
+        signed = self._fixed
+        if signed is None:
+            signed = await self._credential.headers(wire)
         if not signed:
             return wire
         return replace(wire, headers={**wire.headers, **signed})
+
+    async def _fetched(
+        self, wire: HttpCall, timeout_s: float | None
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body of the whole reply to a call that the provider accepts."""
+        wire = await self._signed(wire)
+        async with self._transport.send(wire, timeout_s=timeout_s) as reply:
+            if reply.status != 200:
+                await self._raise(reply)
+            return reply.headers, await _body(reply)
 
     async def _vectors(self, wire: HttpCall, wanted: int) -> Embeddings:
         """One vector an input. Full precision is asked for, and encodings are the server
         dialect's, but where the provider makes its own: from its int8 other vectors follow.
         """
-        async with self._ask(wire, self._timeout_s) as reply:
-            embeddings = self._dialect.read_embeddings(await _body(reply))
+        try:
+            _, body = await self._fetched(wire, self._timeout_s)
+            embeddings = self._dialect.read_embeddings(body)
             if len(embeddings.vectors) != wanted or not all(embeddings.vectors):
                 raise UpstreamError(
                     f"The reply has {len(embeddings.vectors)} vectors for {wanted} inputs, or "
                     "empty ones."
                 )
-            return embeddings
+        except ApiError as error:
+            raise self.retold(error) from None
+        return embeddings
 
     def _told(
         self, made: Sequence[Embeddings], encoding: EncodingFormat | None, how: VectorEncoding

@@ -33,6 +33,8 @@ def _now() -> datetime:
 class SigV4:
     """A credential that signs each call to one address."""
 
+    fixed: Mapping[str, str] | None = None
+
     def __init__(
         self, keys: AwsKeys, base_url: str, *, service: str, now: Callable[[], datetime] = _now
     ) -> None:
