@@ -229,7 +229,8 @@ def test_a_changed_limit_applies_at_once_to_what_was_used() -> None:
     assert (requests_left(shares), tokens_left(shares)) == (6, 400)
     shares.change({name: Limit(requests_per_minute=10)})
     left = shares.left(name)
-    assert left and left.tokens is None
+    assert left is not None
+    assert left.tokens is None
     shares.change({name: limit}, {name: 4990})
     assert tokens_left(shares) == 10
 

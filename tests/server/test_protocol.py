@@ -8,7 +8,7 @@ import pytest
 
 from interlingua.backends.echo import EchoBackend
 from interlingua.config.schema import ServerConfig
-from interlingua.server import endpoint, protocol
+from interlingua.server import endpoint, protocol, run
 from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of
 
@@ -57,6 +57,21 @@ def test_a_body_that_takes_too_long_ends_its_connection(monkeypatch: pytest.Monk
             reply += piece
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert b"\r\nconnection: close\r\n" in reply
+
+
+def test_a_connection_is_closed_once_it_has_been_idle_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "_KEEP_ALIVE_S", 1)
+    with served(app_of(EchoBackend())) as url, connect(url) as connection:
+        began = time.monotonic()
+        # Every reply begins the time anew.
+        while time.monotonic() - began < 1.5:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        last = time.monotonic()
+        assert connection.recv(100) == b""
+        assert 0.9 < time.monotonic() - last < 8
 
 
 class Ending:

@@ -82,7 +82,7 @@ class JsonWire:
         return read_policy(call) or self._style.policy
 
     def read_image_embeddings(self, call: HttpCall) -> ImageEmbeddingsRequest:
-        body = _IMAGE_EMBEDDINGS.read(call.body, self.read_policy(call))
+        body = _IMAGE_EMBEDDINGS.read(call, self._style.policy)
         return embeddings_wire.read_image_embeddings(*body)
 
     def write_chat(self, completion: ChatCompletion, reply: Reply) -> bytes:
@@ -197,7 +197,7 @@ class JsonWire:
     def read_chat(self, wire: HttpCall | bytes, /) -> ChatRequest | ChatCompletion:
         if isinstance(wire, bytes):
             return read_chat_reply(wire)
-        return chat_wire.read_chat(*self._style.chat.read(wire.body, self.read_policy(wire)))
+        return chat_wire.read_chat(*self._style.chat.read(wire, self._style.policy))
 
     @overload
     def read_completion(self, wire: HttpCall, /) -> CompletionRequest: ...
@@ -206,7 +206,7 @@ class JsonWire:
     def read_completion(self, wire: HttpCall | bytes, /) -> CompletionRequest | Completion:
         if isinstance(wire, bytes):
             return read_completion_reply(wire)
-        body = self._style.completion.read(wire.body, self.read_policy(wire))
+        body = self._style.completion.read(wire, self._style.policy)
         return completions_wire.read_completion(*body)
 
     @overload
@@ -216,7 +216,7 @@ class JsonWire:
     def read_embeddings(self, wire: HttpCall | bytes, /) -> EmbeddingsRequest | Embeddings:
         if isinstance(wire, bytes):
             return read_embeddings_reply(wire)
-        body = _EMBEDDINGS.read(wire.body, self.read_policy(wire))
+        body = _EMBEDDINGS.read(wire, self._style.policy)
         return embeddings_wire.read_embeddings(*body)
 
     def _tailed(

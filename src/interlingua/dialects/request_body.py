@@ -67,9 +67,10 @@ class BodyReader(Generic[_Wire]):
         self.known = frozenset(wire.__struct_encode_fields__)
 
     def read(
-        self, body: bytes, policy: ExtraParameters | None
+        self, call: HttpCall, default: ExtraParameters | None
     ) -> tuple[_Wire, Mapping[str, object]]:
-        """The known fields, and the unknown ones as decoded JSON.
+        """The known fields of a call's body, and the unknown ones as decoded JSON. ``default``
+        holds where the call states no policy.
 
         Raises:
             MalformedBody: not JSON.
@@ -77,6 +78,7 @@ class BodyReader(Generic[_Wire]):
             TooManyUnknownParameters: more of them than a reply could list.
             InvalidValue: a known field is wrong.
         """
+        policy, body = read_policy(call) or default, call.body
         try:
             return self._strict.decode(body), _NOTHING
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -42,6 +42,7 @@ from interlingua.types.models import EncodingFormat, ExtraParameters, Operation
 from interlingua.types.usage import Usage
 
 from . import ops, pages
+from .attended import Attended, Deadlines
 from .auth import UNLIMITED, Authenticator, Caller
 from .exchange import BODY_TIMEOUT_S, Exchange
 from .media import Pictured, remote_images, with_images
@@ -109,6 +110,7 @@ class Endpoint:
         self._shares = shares
         self._documented = settings.is_local if settings.docs is None else settings.docs
         self._started = int(time.time())
+        self._deadlines = Deadlines()
         #: The clocks of bodies that are being read.
         self._reading: set[asyncio.Timeout] = set()
         self._operations: dict[Operation, Callable[[_Call], Awaitable[None]]] = {
@@ -252,7 +254,7 @@ class Endpoint:
             meter=meter,
             allowance=allowance,
         )
-        attended = exchange.attended(deadline)
+        attended = Attended(exchange, deadline, self._deadlines)
         try:
             with attended:
                 await self._operations[route.operation](call)

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl
 
@@ -104,33 +104,35 @@ class _Cycle(Protocol):
 class Exchange:
     """One request and its reply. Lives as long as the call."""
 
+    # What nearly no exchange changes stands here once, not in each.
+    started = False
+    streams = False
+    finished = False
+    #: Told the status just before the last byte of a proper reply leaves.
+    on_end: Callable[[int], None] | None = None
+    #: Headers that every reply of this caller has, as they are when it begins.
+    stated: Callable[[], Sequence[tuple[bytes, bytes]]] | None = None
+    #: Looks from time to time whether the client of a stream takes anything.
+    stall_check: asyncio.TimerHandle | None = None
+    _headers: Mapping[str, str] | None = None
+    _oversized = False
+    #: The rest of the request isn't waited for.
+    _closes = False
+    _sending = False
+    _sent = 0
+    _leave: Callable[[], None] | None = None
+
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = cast("HttpScope", scope)
         self.id = _new_id()
         self.method = http["method"]
         self.path = http["path"]
         self.raw_headers = tuple(http["headers"])
-        self.started = False
-        self.streams = False
-        self.finished = False
-        #: Told the status just before the last byte of a proper reply leaves.
-        self.on_end: Callable[[int], None] | None = None
         #: The server's own connection, where it is one that tells of its end.
         self._connection = cast("Connected | None", scope.get(CONNECTION))
-        #: Headers that every reply of this caller has, as they are when it begins.
-        self.stated: Callable[[], Sequence[tuple[bytes, bytes]]] | None = None
-        self._headers: Mapping[str, str] | None = None
         self._query = http.get("query_string", b"")
         self._receive = receive
         self._send = send
-        self._oversized = False
-        #: The rest of the request isn't waited for.
-        self._closes = False
-        self._sending = False
-        self._sent = 0
-        self._leave: Callable[[], None] | None = None
-        #: Looks from time to time whether the client of a stream takes anything.
-        self.stall_check: asyncio.TimerHandle | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -215,16 +217,6 @@ class Exchange:
             "(max_body_bytes)."
         )
 
-    def attended(self, deadline: float) -> "_Attended":
-        """Cancel what runs inside as soon as the client leaves or ``deadline``, in
-        ``loop.time()`` seconds, is there.
-
-        Raises:
-            ClientGone: the client has left.
-            TimeoutError: the time is up.
-        """
-        return _Attended(self, deadline)
-
     def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
         """Have ``leave`` called when the client does, or takes nothing of a stream for
         ``STALL_S``; what ends the watch.
@@ -262,7 +254,7 @@ class Exchange:
     async def begin_stream(self, headers: Mapping[str, str]) -> None:
         """Send status 200 and the head of an event stream.
 
-        Inside ``attended`` a client that takes nothing for ``STALL_S`` counts as
+        Inside :class:`~.attended.Attended` a client that takes nothing for ``STALL_S`` counts as
         gone: one timer a stream, since one a delta would cost a third of sending it.
         """
         self.streams = True
@@ -358,57 +350,6 @@ class Exchange:
                     message = await self._receive()
                     if message["type"] == "http.disconnect" or not message.get("more_body"):
                         return
-
-
-class _Attended:
-    """See :meth:`Exchange.attended`. A class: a generator's context costs thrice as much."""
-
-    __slots__ = ("_before", "_clock", "_deadline", "_exchange", "_stop", "_task", "_why")
-
-    @property
-    def expired(self) -> bool:
-        """Whether it was the time that ended what ran inside."""
-        return self._why is TimeoutError
-
-    def __init__(self, exchange: Exchange, deadline: float) -> None:
-        self._exchange = exchange
-        self._deadline = deadline
-        self._why: type[ClientGone | TimeoutError] | None = None
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._before = task.cancelling()
-        loop = asyncio.get_running_loop()
-        self._clock = loop.call_at(self._deadline, self._end, TimeoutError)
-        self._stop = self._exchange.watch(self._left)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._clock.cancel()
-        self._stop()
-        if self._exchange.stall_check is not None:
-            self._exchange.stall_check.cancel()
-        if (
-            self._why is not None
-            and self._task.uncancel() <= self._before
-            and kind is asyncio.CancelledError
-        ):
-            raise self._why from None
-
-    def _left(self) -> None:
-        if not self._exchange.finished:
-            self._end(ClientGone)
-
-    def _end(self, why: type[ClientGone | TimeoutError]) -> None:
-        if self._why is None:
-            self._why = why
-            self._task.cancel()
 
 
 def _new_id() -> str:

@@ -56,6 +56,9 @@ class Connection(HttpToolsProtocol):
         #: Pieces of a streamed reply that leave with this turn of the loop.
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+        #: When the last reply was sent, and what looks whether that is too long ago.
+        self._idle_since = 0.0
+        self._idle_clock: asyncio.TimerHandle | None = None
         #: Ends the connection: in a head that takes too long, or idle while the server stops.
         self._clock: asyncio.TimerHandle | None = None
 
@@ -79,8 +82,34 @@ class Connection(HttpToolsProtocol):
             # It says `Connection: close`.
             self.cycle.keep_alive = False
 
+    def on_response_complete(self) -> None:  # type: ignore[explicit-override]  # see above
+        """Uvicorn's, but for the timer of an idle connection: one serves many replies."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_clock is None:
+            self._idle_clock = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        """End a connection that has been idle for too long; else look again when it could be."""
+        self._idle_clock = None
+        left_s: float = self.timeout_keep_alive
+        if not self._in_head and self.cycle.response_complete:
+            left_s += self._idle_since - self.loop.time()
+        if left_s > 0:
+            self._idle_clock = self.loop.call_later(left_s, self._look)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:  # type: ignore[explicit-override]  # see above
         self._stop_clock()
+        if self._idle_clock is not None:
+            self._idle_clock.cancel()
         super().connection_lost(exc)
         self._lost = True
         if self._leave is not None:

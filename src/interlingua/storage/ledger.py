@@ -25,7 +25,7 @@ from .spool import SUFFIX
 Group = Literal["day", "key", "deployment", "operation"]
 
 #: Read and committed at once.
-_CHUNK_BYTES = 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
 _BUSY_S = 2.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS usage (
@@ -51,9 +51,9 @@ _COLUMNS = (
 )
 _ROW = f"({', '.join('?' * 11)})"
 #: Rows that one statement inserts. The interpreter's lock is given back once a statement, and
-#: taking it again from a server that is busy costs far more than inserting a row. Few sizes:
-#: each is a statement that SQLite keeps, and one of 512 rows takes half a megabyte.
-_BATCHES = (512, 64, 8, 1)
+#: taking it again from a server that is busy costs far more than inserting a row; while it is
+#: held, calls wait. Few sizes: each is a statement that SQLite keeps.
+_BATCHES = (64, 8, 1)
 _GROUPS: dict[Group, str] = {
     "day": "date(at, 'unixepoch')",
     "key": "key",
