@@ -1,4 +1,4 @@
-"""Measure and print the tables of docs/benchmarks.md.
+"""Measure, print, and write the tables of docs/benchmarks.md.
 
 ``make bench``, or ``python -m bench chat --rounds 9`` for a part of it.
 """
@@ -8,9 +8,8 @@ import os
 import platform
 import time
 
-from . import measure
+from . import gateway, measure, report
 from .cancel import cancel
-from .gateway import gateway
 from .sdk import sdk
 
 PARTS = {
@@ -20,7 +19,7 @@ PARTS = {
     "wheels": measure.wheels,
     "sdk": sdk,
     "cancel": cancel,
-    "gateway": gateway,
+    "gateway": gateway.gateway,
 }
 
 
@@ -28,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side, alternating")
+    parser.add_argument("--dry", action="store_true", help="print alone; write nothing")
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
     if unknown:
@@ -35,10 +35,14 @@ def main() -> None:
     print(
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Python {platform.python_version()}"
     )
-    print("\n| what | here | floor | ratio or range | holds |\n|---|--:|--:|---|---|")
+    print("\n| what | here | floor | ratio or range | goal | met |\n|---|--:|--:|---|---|---|")
     for part in given.parts or PARTS:
+        rows = []
         for row in PARTS[part](given.rounds):
-            print("| " + " | ".join(row) + " |", flush=True)
+            print("| " + " | ".join((*row, report.met(row))) + " |", flush=True)
+            rows.append(row)
+        if not given.dry:
+            report.keep(part, rows, gateway.RAW if part == "gateway" else {}, given.rounds)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,6 @@ CPU is that of a gateway's whole process tree, which says the same on a busy mac
 idle one to within some percent; latency doesn't. Ratios are of one round; their median counts.
 """
 
-import datetime as dt
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -36,7 +33,7 @@ Figures = dict[str, list[float]]
 
 def gateway(rounds: int) -> Iterator[Row]:
     """All of it; the raw figures are kept for :mod:`.report`."""
-    raw: dict[str, Any] = {"about": _about(rounds), "versions": {}, "missing": {}}
+    raw: dict[str, Any] = {"versions": {}, "missing": {}}
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         for part in (_whole, _streamed, _growth):
@@ -48,19 +45,6 @@ def gateway(rounds: int) -> Iterator[Row]:
 
 #: The figures of the last run.
 RAW: dict[str, Any] = {}
-
-
-def _about(rounds: int) -> dict[str, Any]:
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": told.stdout.strip(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "rounds": rounds,
-    }
 
 
 def _tell(what: str) -> None:
