@@ -257,7 +257,10 @@ def compared(journal: Sequence[Entry], used: Sequence[Used], *, killed: bool = F
             len(journal), counts["completed"], counts["error"], counts["cancelled"],
             counts["cut"], lost, max(0, len(left) - sum(unnamed.values())), counts["false"],
         )  # fmt: skip
-    gone = sum(row.status == 499 for row in left)
+    # Who leaves a call when its reply has just been sent is told nothing any more.
+    leavers = {entry.number for entry in journal if entry.outcome == "cancelled" and not entry.id}
+    late = {row.prompt_tokens for row in left if row.status == 200} & leavers
+    gone = sum(row.status == 499 for row in left) + len(late)
     return Ledger(
         len(journal), counts["completed"], counts["error"], counts["cancelled"], counts["cut"],
         lost + abs(unnamed["cancelled"] - gone) + unnamed["cut"], len(left) - gone,
