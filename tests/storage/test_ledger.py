@@ -78,6 +78,22 @@ def test_moving_again_counts_nothing_twice(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_what_was_moved_is_not_read_again(tmp_path: Path) -> None:
+    """Its place would else be somewhere in a line, and all after it be read every second."""
+    spool = Spool(tmp_path / "usage")
+    ledger = Ledger(tmp_path / "usage.db")
+    for count in (1, 70, 600):
+        for number in range(count):
+            spool.append(record(number, id=f"{count}-{number}"))
+        assert ledger.collect(tmp_path / "usage") == count
+        (file,) = (tmp_path / "usage").iterdir()
+        with contextlib.closing(sqlite3.connect(tmp_path / "usage.db")) as database:
+            assert database.execute("SELECT read FROM spool").fetchone() == (file.stat().st_size,)
+    assert ledger.damaged == 0
+    spool.close()
+    ledger.close()
+
+
 def test_a_spool_is_deleted_once_its_writer_has_ended(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "usage")
     spool.append(record(1))

@@ -174,12 +174,12 @@ class Ledger:
         database = self._database()
         before = database.total_changes
         with _transaction(database):
-            rows, place = list(self._read(lines)), 0
+            rows, done = list(self._read(lines)), 0
             for size in _BATCHES:
-                while len(rows) - place >= size:
-                    batch = rows[place : place + size]
+                while len(rows) - done >= size:
+                    batch = rows[done : done + size]
                     database.execute(_insert(size), tuple(chain.from_iterable(batch)))
-                    place += size
+                    done += size
             moved = database.total_changes - before
             database.execute("INSERT OR REPLACE INTO spool VALUES (?, ?)", (name, place))
         return moved
