@@ -94,6 +94,23 @@ def test_what_was_moved_is_not_read_again(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_more_than_is_committed_at_once_is_moved_up_to_a_torn_line(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "usage")
+    for number in range(9_000):
+        spool.append(record(number))
+    (file,) = (tmp_path / "usage").iterdir()
+    whole = file.stat().st_size
+    ledger = Ledger(tmp_path / "usage.db")
+    with file.open("ab") as writing:
+        writing.write(b'{"id":"torn')
+    assert ledger.collect(tmp_path / "usage") == 9_000
+    with contextlib.closing(sqlite3.connect(tmp_path / "usage.db")) as database:
+        assert database.execute("SELECT read FROM spool").fetchone() == (whole,)
+    assert (calls(ledger), ledger.damaged) == (9_000, 0)
+    spool.close()
+    ledger.close()
+
+
 def test_a_spool_is_deleted_once_its_writer_has_ended(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "usage")
     spool.append(record(1))

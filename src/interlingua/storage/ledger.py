@@ -12,10 +12,10 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -24,9 +24,10 @@ from .spool import SUFFIX
 
 Group = Literal["day", "key", "deployment", "operation"]
 
-#: Read and committed at once.
-_CHUNK_BYTES = 256 * 1024
 _BUSY_S = 2.0
+#: Of pages that SQLite keeps. Rows come in the order of their ids, so the last pages do; it
+#: would fill two megabytes little by little, as if the server grew.
+_CACHE_KIB = 256
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS usage (
   id TEXT PRIMARY KEY,
@@ -54,6 +55,9 @@ _ROW = f"({', '.join('?' * 11)})"
 #: taking it again from a server that is busy costs far more than inserting a row; while it is
 #: held, calls wait. Few sizes: each is a statement that SQLite keeps.
 _BATCHES = (64, 8, 1)
+#: So many of the largest are committed at once. Lines are read as they are inserted: objects
+#: of a megabyte of them would lie between the server's, whose memory then never shrinks.
+_COMMITTED = 128
 _GROUPS: dict[Group, str] = {
     "day": "date(at, 'unixepoch')",
     "key": "key",
@@ -138,6 +142,7 @@ class Ledger:
                 connection.execute("PRAGMA journal_mode = WAL")
                 # A spool is deleted after its commit, so the commit must be on the disk.
                 connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                 connection.executescript(_SCHEMA)
             except sqlite3.Error:
                 connection.close()
@@ -158,34 +163,31 @@ class Ledger:
             place: int = (known.fetchone() or (0,))[0]
             stream.seek(place)
             moved = 0
-            while chunk := stream.read(_CHUNK_BYTES):
-                whole = chunk.rfind(b"\n") + 1
-                if not whole:
-                    break
-                place += whole
-                stream.seek(place)
-                moved += self._commit(spool.name, place, chunk[:whole])
+            batches = _batches(stream)
+            for lines in batches:
+                new, place = self._commit(spool.name, place, chain([lines], batches))
+                moved += new
             if ended:
                 spool.unlink(missing_ok=True)
                 database.execute("DELETE FROM spool WHERE name = ?", (spool.name,))
             return moved
 
-    def _commit(self, name: str, place: int, lines: bytes) -> int:
+    def _commit(self, name: str, place: int, batches: Iterator[list[bytes]]) -> tuple[int, int]:
+        """Move some batches of lines, the first of which begins at ``place``; how many were
+        new, and the place after them.
+        """
         database = self._database()
         before = database.total_changes
         with _transaction(database):
-            rows, done = list(self._read(lines)), 0
-            for size in _BATCHES:
-                while len(rows) - done >= size:
-                    batch = rows[done : done + size]
-                    database.execute(_insert(size), tuple(chain.from_iterable(batch)))
-                    done += size
+            for lines in islice(batches, _COMMITTED):
+                _insert(database, list(self._read(lines)))
+                place += sum(map(len, lines))
             moved = database.total_changes - before
             database.execute("INSERT OR REPLACE INTO spool VALUES (?, ?)", (name, place))
-        return moved
+        return moved, place
 
-    def _read(self, lines: bytes) -> Iterator[tuple[object, ...]]:
-        for line in lines.splitlines():
+    def _read(self, lines: Iterable[bytes]) -> Iterator[tuple[object, ...]]:
+        for line in lines:
             try:
                 record = self._decode(line)
             except msgspec.DecodeError:
@@ -198,7 +200,28 @@ class Ledger:
             )  # fmt: skip
 
 
-def _insert(rows: int) -> str:
+def _batches(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines that are there, of the largest batch at a time, up to one without an end."""
+    while lines := list(islice(stream, _BATCHES[0])):
+        torn = not lines[-1].endswith(b"\n")
+        if torn:
+            lines.pop()
+        if lines:
+            yield lines
+        if torn:
+            return
+
+
+def _insert(database: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    done = 0
+    for size in _BATCHES:
+        while len(rows) - done >= size:
+            batch = rows[done : done + size]
+            database.execute(_statement(size), tuple(chain.from_iterable(batch)))
+            done += size
+
+
+def _statement(rows: int) -> str:
     return f"INSERT OR IGNORE INTO usage ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608 - constants
 
 
