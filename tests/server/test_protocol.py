@@ -1,16 +1,21 @@
 """Connections: those who send slowly, and those that are idle when the server ends."""
 
+import asyncio
 import socket
 import threading
 import time
+from collections.abc import AsyncGenerator
 
 import pytest
 
+from interlingua.backends.base import CallContext
 from interlingua.backends.echo import EchoBackend
 from interlingua.config.schema import ServerConfig
 from interlingua.server import endpoint, protocol, run
 from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of
+from interlingua.types.chat import ChatDelta, ChatRequest
+from interlingua.types.usage import Usage
 
 from .service import KEY, app_of, served
 
@@ -18,6 +23,7 @@ HALF_A_CALL = (
     f"POST /chat/completions HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n"
     'content-type: application/json\r\ncontent-length: 53\r\n\r\n{"messages":'
 ).encode()
+OTHER_HALF = b'[{"role": "user", "content": "one"}]}'.ljust(41)
 
 
 def connect(url: str) -> socket.socket:
@@ -72,6 +78,48 @@ def test_a_connection_is_closed_once_it_has_been_idle_for_long(
         last = time.monotonic()
         assert connection.recv(100) == b""
         assert 0.9 < time.monotonic() - last < 8
+
+
+class Answering(EchoBackend):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(name="answering")
+        self.asked = threading.Event()
+        self.answers = asyncio.Event()
+
+    async def chat(  # type: ignore[explicit-override]  # typing.override comes with 3.12
+        self, request: ChatRequest, call: CallContext
+    ) -> AsyncGenerator[ChatDelta]:
+        self.asked.set()
+        await self.answers.wait()
+        yield ChatDelta(text="one", finish_reason="stop", usage=Usage(1, 1))
+
+
+def test_a_call_answered_as_its_caller_has_just_left_is_no_completed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its answer is there in the turn of the loop that sees the connection's end."""
+    backend = Answering()
+    left = protocol.Connection.eof_received
+
+    def eof_received(self: protocol.Connection) -> None:
+        backend.answers.set()
+        left(self)
+
+    monkeypatch.setattr(protocol.Connection, "eof_received", eof_received)
+    with served(app_of(backend)) as url:
+        with connect(url) as leaving:
+            leaving.sendall(HALF_A_CALL + OTHER_HALF)
+            assert backend.asked.wait(10)
+            leaving.shutdown(socket.SHUT_WR)
+            assert leaving.recv(1000) == b""
+        with connect(url) as asking:
+            head = f"GET /metrics HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\nconnection: close"
+            asking.sendall(f"{head}\r\n\r\n".encode())
+            page = b"".join(iter(lambda: asking.recv(65536), b""))
+    assert b'status="499"' in page
+    assert b'status="200"' not in page
 
 
 class Ending:

@@ -106,6 +106,14 @@ class Connection(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.close()
 
+    def eof_received(self) -> None:  # type: ignore[explicit-override]  # see above
+        """The client has left: from here on nothing reaches it, so that a call whose answer is
+        there, but not sent, isn't on record as one that was answered.
+        """
+        super().eof_received()
+        if self._leave is not None:
+            self._leave()
+
     def connection_lost(self, exc: Exception | None) -> None:  # type: ignore[explicit-override]  # see above
         self._stop_clock()
         if self._idle_clock is not None:
