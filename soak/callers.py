@@ -148,16 +148,21 @@ class Caller:
         writer.write(request(plan))
         if plan.leave and plan.kind == "chat":
             await asyncio.sleep(_LEAVES_AFTER_S)
-            self.close()
-            return "cancelled"
-        head = await reader.readuntil(b"\r\n\r\n")
+            # What had been sent before it left is read: on a machine that is slow, all of it.
+            writer.write_eof()
+            if not await reader.read(1):
+                self.close()
+                return "cancelled"
+            head = b"H" + await reader.readuntil(b"\r\n\r\n")
+        else:
+            head = await reader.readuntil(b"\r\n\r\n")
         seen.read(head)
-        if plan.leave:
+        if plan.leave and plan.kind == "stream":
             await reader.readline()
             self.close()
             return "cancelled"
         body = await self._body(head, reader, seen)
-        if b"connection: close" in head.lower():
+        if plan.leave or b"connection: close" in head.lower():
             self.close()
         return _judged(plan, seen.status, body)
 
@@ -257,10 +262,7 @@ def compared(journal: Sequence[Entry], used: Sequence[Used], *, killed: bool = F
             len(journal), counts["completed"], counts["error"], counts["cancelled"],
             counts["cut"], lost, max(0, len(left) - sum(unnamed.values())), counts["false"],
         )  # fmt: skip
-    # Who leaves a call when its reply has just been sent is told nothing any more.
-    leavers = {entry.number for entry in journal if entry.outcome == "cancelled" and not entry.id}
-    late = {row.prompt_tokens for row in left if row.status == 200} & leavers
-    gone = sum(row.status == 499 for row in left) + len(late)
+    gone = sum(row.status == 499 for row in left)
     return Ledger(
         len(journal), counts["completed"], counts["error"], counts["cancelled"], counts["cut"],
         lost + abs(unnamed["cancelled"] - gone) + unnamed["cut"], len(left) - gone,
