@@ -3,6 +3,7 @@
 ``description``: schemathesis asks a running server what its OpenAPI document allows, and what
 it doesn't, in every phase that it has. ``parsers``: atheris, guided by coverage, feeds each
 parser of foreign bytes. What crashes one is kept below ``.clients/fuzz`` and becomes a test.
+What a run of full length found is put down in ``docs/dev/steadiness.md``.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from clients.environments import HOME, SetupFailed, python
 
+from .report import Fuzzed, keep
+
 HERE = Path(__file__).parent
 TARGETS = (
     "sse", "amazon", "data_url", "image", "gguf", "onnx", "pth", "retry_after", "requests",
@@ -30,6 +33,9 @@ CHECKS = (
     "unsupported_method,ignored_auth"
 )
 KEY = "a-key-for-fuzzing"
+#: Of the length that is put down.
+EXAMPLES, SECONDS = 1500, 60
+_DESCRIPTION = "the API, by its description"
 _CONFIG = """
 [server]
 keys = ["${INTERLINGUA_FUZZ_KEY}"]
@@ -43,8 +49,8 @@ model = "echo"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help="description, parsers; else both")
-    parser.add_argument("--examples", type=int, default=1500, help="the most of an operation")
-    parser.add_argument("--seconds", type=int, default=60, help="for each parser")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="the most of an operation")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="for each parser")
     parser.add_argument("--only", choices=TARGETS, help="one parser")
     parser.add_argument("--seed", type=int, default=1, help="of schemathesis")
     given = parser.parse_args()
@@ -75,12 +81,21 @@ def description(examples: int, seed: int) -> bool:
             for line in process.stdout:
                 print(line, end="", flush=True)
                 said.append(line)
-        cases = re.search(r"(\d+) generated", "".join(said))
         took = time.monotonic() - began
         defects = log.read_text().count("Traceback")
-        count = f"{int(cases[1]):,}" if cases else "?"
-        print(f"description: {count} cases in {took:.0f} s, {defects} tracebacks in the log")
+        failures = _counted(r"(\d+) unique failures?", said) + _counted(r"(\d+) errors?\b", said)
+        found = Fuzzed(_DESCRIPTION, _counted(r"(\d+) generated", said), took, failures + defects)
+        print(
+            f"description: {found.cases:,} cases in {took:.0f} s, {defects} tracebacks in the log"
+        )
+        if examples >= EXAMPLES:
+            keep(found)
         return process.returncode == 0 and not defects
+
+
+def _counted(pattern: str, lines: list[str]) -> int:
+    """The last such number of what was said; 0: there is none."""
+    return int((re.findall(pattern, "".join(lines)) or [0])[-1])
 
 
 @contextmanager
@@ -131,9 +146,10 @@ def parsers(targets: tuple[str, ...], seconds: int) -> bool:
             text=True,
             check=False,
         )
-        runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
-        count = f"{int(runs[1]):,}" if runs else "?"
-        print(f"{target}: {count} inputs in {seconds} s, exit code {done.returncode}", flush=True)
+        count = _counted(r"number_of_executed_units: (\d+)", [done.stderr])
+        print(f"{target}: {count:,} inputs in {seconds} s, exit code {done.returncode}", flush=True)
+        if seconds >= SECONDS:
+            keep(Fuzzed(f"parser: {target}", count, seconds, int(done.returncode != 0)))
         if done.returncode != 0:
             held = False
             print(done.stderr[-3000:], file=sys.stderr)
