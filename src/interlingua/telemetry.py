@@ -8,6 +8,8 @@ Rules of this file:
   asks for the page is looked up then.
 """
 
+import asyncio
+import contextlib
 import math
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +35,11 @@ from interlingua.types.usage import Usage
 #: From an embedding of some milliseconds to a long answer of a large model.
 _CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+#: From a loop at rest to one that calls have to wait for.
+_LAG_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+#: How often it is looked: what holds the loop up for longer is always seen.
+_LOOK_EVERY_S = 0.1
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +133,8 @@ class Telemetry:
         self._registry = CollectorRegistry(auto_describe=False)
         self._tallies: dict[tuple[Operation, str], _Tally] = {}
         self._registry.register(_Calls(self._tallies))
+        self._lag = _Durations(_LAG_S)
+        self._registry.register(_Loop(self._lag))
         self._registry.register(_Deployments(observe))
 
     def ended(self, call: Measured) -> None:
@@ -135,6 +144,25 @@ class Telemetry:
         if tally is None:
             tally = self._tallies[where] = _Tally()
         tally.add(call)
+
+    @contextlib.contextmanager
+    def watching_loop(self) -> Iterator[None]:
+        """Look ten times a second how late the running loop is, until the block ends."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def look(due: float) -> None:
+            nonlocal timer
+            now = loop.time()
+            self._lag.observe(max(0.0, now - due))
+            timer = loop.call_at(now + _LOOK_EVERY_S, look, now + _LOOK_EVERY_S)
+
+        due = loop.time() + _LOOK_EVERY_S
+        timer = loop.call_at(due, look, due)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def text(self) -> bytes:
         """The page as this process knows it."""
@@ -253,6 +281,21 @@ class _Calls(Collector):
         for which, count in used.items():
             tokens.add_metric(which, count)
         yield from (calls, seconds, first_token, tokens)
+
+
+class _Loop(Collector):
+    """How late the event loop was."""
+
+    def __init__(self, lag: _Durations) -> None:
+        self._lag = lag
+
+    def collect(self) -> Iterator[Metric]:  # type: ignore[explicit-override]  # 3.12's
+        lag = HistogramMetricFamily(
+            "interlingua_loop_lag_seconds",
+            "How late a server process got to what was due, looked at ten times a second.",
+        )
+        lag.add_metric((), self._lag.buckets(), self._lag.total)
+        yield lag
 
 
 class _Deployments(Collector):

@@ -1,12 +1,14 @@
 """What /metrics says after calls of every kind, and to whom."""
 
 import asyncio
+import time
 
 import httpx2
 import pytest
 
 from interlingua.backends.echo import EchoBackend
 from interlingua.gateway.deployments import Limits
+from interlingua.telemetry import Telemetry
 
 from .service import CHAT, Caller, app_of, client_of, error_of, failing, hanging
 
@@ -170,3 +172,14 @@ async def test_two_servers_in_one_process_count_apart() -> None:
         await one.post("/chat/completions", json=CHAT)
         assert len(calls(await page(one))) == 1
         assert calls(await page(other)) == {}
+
+
+async def test_a_loop_that_was_held_up_shows() -> None:
+    telemetry = Telemetry(list)
+    with telemetry.watching_loop():
+        time.sleep(0.3)  # noqa: ASYNC251 - what is to be seen
+        for _ in range(3):
+            await asyncio.sleep(0)
+    page = telemetry.text()
+    assert b'interlingua_loop_lag_seconds_bucket{le="0.1"} 0.0\n' in page
+    assert b"interlingua_loop_lag_seconds_count 1.0\n" in page

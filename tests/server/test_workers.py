@@ -137,6 +137,7 @@ def test_the_metrics_are_those_of_all_workers(served: Served) -> None:
     assert count() == before + 20
     page = served.client.get("/metrics").text
     assert re.search(r'engine_resident_bytes\{deployment="words"\} [1-9]', page)
+    assert re.search(r"loop_lag_seconds_count [1-9]", page)
 
 
 def test_workers_are_replaced_under_load_and_no_call_fails(served: Served) -> None:

@@ -1,8 +1,8 @@
 """The server in one process: calls, engines and what its operator commands, all here."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 
 from interlingua.gateway.limits import OwnShares
 from interlingua.telemetry import Telemetry
@@ -22,8 +22,8 @@ class Single:
 
     def __init__(self, start: Start, *meters: CallsMeter) -> None:
         self._start = start
-        telemetry = Telemetry(lambda: ops.observe(self.live.deployments))
-        self._meter = Meters(telemetry, *meters)
+        self._telemetry = Telemetry(lambda: ops.observe(self.live.deployments))
+        self._meter = Meters(self._telemetry, *meters)
         self._built: Built | None = None
         self._shares = OwnShares()
         self.live = Live(
@@ -55,6 +55,9 @@ class Single:
     def _used_today(self, loaded: Loaded) -> Mapping[str, int]:
         return used_today(loaded.config, self._start.data_dir)
 
-    def _beside(self, _live: Live) -> AbstractAsyncContextManager[None]:
+    @contextlib.asynccontextmanager
+    async def _beside(self, _live: Live) -> AsyncIterator[None]:
         commands: Commands = {"reload": self.reload}
-        return administered(self._start.data_dir, self._start.url, commands)
+        with self._telemetry.watching_loop():
+            async with administered(self._start.data_dir, self._start.url, commands):
+                yield

@@ -95,8 +95,9 @@ class Worker:
         listening = asyncio.create_task(self._channel.run())
         # Without the supervisor there are no engines, and soon another server.
         listening.add_done_callback(lambda _: os._exit(1))
-        async with self._shares.telling():
-            yield
+        with self._telemetry.watching_loop():
+            async with self._shares.telling():
+                yield
         with contextlib.suppress(ApiError):
             await self._ask("farewell", self._telemetry.text().decode())
 
