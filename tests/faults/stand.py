@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -27,7 +28,10 @@ from ..support.scripted_providers import Providers, config, wire
 #: The longest silence of an upstream; what is slow in these tests is much faster.
 SILENCE_S = 2.0
 PROMPT = "alpha beta gamma delta epsilon"
-_PIXEL = "data:image/png;base64,iVBORw0KGgo="
+_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGMQ"
+    "UDAAAACkAGE0Zn1yAAAAAElFTkSuQmCC"
+)
 
 _BODIES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "chat": ("/chat/completions", {"messages": [{"role": "user", "content": PROMPT}]}),
@@ -56,6 +60,8 @@ class Call:
     provider: str
     operation: str
     streamed: bool = False
+    #: 0: the same answer each time, of models that choose.
+    temperature: float | None = None
 
     def __str__(self) -> str:
         return f"{self.provider} {self.operation}{' streamed' * self.streamed}"
@@ -70,6 +76,8 @@ class Call:
     def target(self) -> tuple[str, bytes]:
         path, body = _BODIES[self.operation]
         asked = {**body, "model": self.deployment, **({"stream": True} if self.streamed else {})}
+        if self.temperature is not None:
+            asked["temperature"] = self.temperature
         return path, json.dumps(asked).encode()
 
 
@@ -108,15 +116,32 @@ class Outcome:
         return [e if e == "[DONE]" else _anonymous(json.loads(e)) for e in self.events]
 
 
-def _anonymous(reply: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in reply.items() if name not in {"id", "created"}}
+def _anonymous(reply: dict[str, Any]) -> dict[str, Any]:
+    """Without what is another call's: names, times, and what an engine remembered."""
+    left = {name: value for name, value in reply.items() if name not in {"id", "created"}}
+    if left.get("usage"):
+        left["usage"] = {**left["usage"], "prompt_tokens_details": None}
+    return left
+
+
+class Network(Protocol):
+    """What lies between the server and its backends."""
+
+    @property
+    def fault(self) -> Fault: ...
+    @fault.setter
+    def fault(self, fault: Fault) -> None: ...
+
+    def cut(self) -> None:
+        """End all connections there are, so that the next call makes one of its own."""
+        ...
 
 
 class Stand:
     """Calls the server through the network as it is."""
 
     def __init__(
-        self, port: int, proxy: FaultProxy, deployments: Sequence[Deployment], usage: Path
+        self, port: int, proxy: Network, deployments: Sequence[Deployment], usage: Path
     ) -> None:
         self.proxy = proxy
         self.port = port

@@ -1,8 +1,10 @@
-"""A TCP proxy that does to a connection what networks, middleboxes and dying servers do.
+"""A proxy of streams that does to a connection what networks, middleboxes and dying servers do.
 
     with FaultProxy(upstream.port) as proxy:
         proxy.fault = Fault("reset", after=b"half of the answer")
         ...                             # point a client at proxy.url
+
+Between Unix sockets, as engines have them, it is ``FaultProxy("theirs.sock", at="ours.sock")``.
 
 A fault strikes what flows back to the client, once for each connection, as soon as ``after``
 has passed; bytes before that arrive as they are.
@@ -51,17 +53,22 @@ class Fault:
 class FaultProxy:
     """A context manager; ``fault`` may be set at any time, and holds for new connections."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, target: int | str, *, at: str | None = None) -> None:
+        """``target``: a port of this machine, or the path of a socket; ``at``: where to listen."""
         self.fault = Fault()
         #: How many connections were made.
         self.connections = 0
-        self._target = (host, port)
+        self._target = target
+        self._at = at
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
+        if self._at is not None:
+            self._server = self._run(asyncio.start_unix_server(self._accept, self._at))
+            return self
         self._server = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -102,7 +109,10 @@ class FaultProxy:
         if fault.kind == "refuse":
             _reset(writer)
             return
-        theirs, back = await asyncio.open_connection(*self._target)
+        if isinstance(self._target, str):
+            theirs, back = await asyncio.open_unix_connection(self._target)
+        else:
+            theirs, back = await asyncio.open_connection("127.0.0.1", self._target)
         there = asyncio.create_task(_pump(reader, back))
         try:
             await _Struck(theirs, writer, fault).pump()
@@ -193,5 +203,6 @@ class _Struck:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     end: socket.socket = writer.get_extra_info("socket")
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    if end.family != socket.AF_UNIX:  # which end with an error wherever bytes are unread
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()

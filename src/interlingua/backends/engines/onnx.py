@@ -96,6 +96,7 @@ class OnnxBackend:
 
         Raises:
             ModelNotReady: the engine is down, failed at this call, or ended during it.
+            UpstreamError: it sent what makes no sense.
             ApiError: the caller's fault, as the engine found it.
         """
         try:
@@ -105,7 +106,10 @@ class OnnxBackend:
             raise ModelNotReady("The model's engine ended during the call. Try again.") from error
         if reply.status != 200:
             raise read_failure(content)
-        return msgspec.msgpack.decode(content, type=Embeddings)
+        try:
+            return msgspec.msgpack.decode(content, type=Embeddings)
+        except msgspec.DecodeError as error:
+            raise UpstreamError("The engine sent a reply that makes no sense.") from error
 
 
 def create(model: EngineModel) -> OnnxBackend:
