@@ -14,7 +14,7 @@ from typing import Any
 
 from .changes import reloads, restarts
 from .ledger import disk, kills, ledger
-from .load import cancel, idle, memory, slow
+from .load import cancel, idle, memory, overload, slow
 from .report import Finding, tell
 
 PARTS = {
@@ -26,6 +26,7 @@ PARTS = {
     "cancel": cancel,
     "idle": idle,
     "slow": slow,
+    "overload": overload,
     "memory": memory,
 }
 RESULTS = Path(__file__).parent / "results.json"

@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .callers import Caller, Callers, Plan, plans
+from .callers import Caller, Callers, Entry, Plan, compared, plans
+from .ledger import told_of
 from .report import Finding, tell
 from .service import KEY, Service, serving, upstream
 
-CANCELLED, IDLE, SLOW, MEMORY_S = 1_000, 10_000, 500, 600
+CANCELLED, IDLE, SLOW, MEMORY_S, OVERLOAD_S = 1_000, 10_000, 500, 600, 20
+#: How many times as much as it can take is asked of it, and of how many places.
+_TIMES, _PLACES = 5, 32
 _IDLE_ROUNDS = 3
 _HEAD_S, _BODY_S = 10.0, 30.0
 #: So long a connection to an upstream may wait for another call, and then some.
@@ -144,6 +147,61 @@ async def _slow(port: int, count: int) -> tuple[list[float], list[float], list[f
     latency = await asyncio.to_thread(_latency, port, 500)
     took = await every
     return took[:count], took[count : 2 * count], took[2 * count :], latency
+
+
+def overload(folder: Path, share: float) -> Iterator[Finding]:
+    """Several times the calls that its deployment has places for: what it still answers."""
+    seconds = max(4.0, OVERLOAD_S * share)
+    with (
+        upstream() as far,
+        serving(folder / "overload", far.port, workers=1, slots=_PLACES) as service,
+    ):
+        capacity, calm = asyncio.run(_capacity(service.port, seconds / 4))
+        tell(f"overload: {capacity:.0f} calls a second are its most")
+        goodput, offered, stormy = asyncio.run(_storm(service.port, capacity * _TIMES, seconds))
+        service.stop()
+        said = f"{goodput:.0f} of {capacity:.0f} calls a second, at {offered:.0f} offered"
+        yield Finding("overload", "answered", said, "≥ 90 %", goodput >= capacity * 0.9)
+        statuses = {entry.status for entry in stormy if entry.outcome != "completed"}
+        said = f"{sum(entry.status == 429 for entry in stormy):,} of {len(stormy):,}, with 429"
+        yield Finding("overload", "refused", said, "nothing else", statuses == {429})
+        yield from told_of("overload", compared([*calm, *stormy], service.used()))
+
+
+async def _capacity(port: int, seconds: float) -> tuple[float, list[Entry]]:
+    """Calls a second while as many are under way as there are places."""
+    callers = Callers(port, at_once=_PLACES)
+    began = time.monotonic()
+    calling = asyncio.create_task(
+        callers.run(Plan(number, "slow", "chat") for number in range(1, 1_000_000))
+    )
+    await asyncio.sleep(seconds)
+    callers.stopped = True
+    await calling
+    return len(callers.journal) / (time.monotonic() - began), callers.journal
+
+
+async def _storm(port: int, rate: float, seconds: float) -> tuple[float, float, list[Entry]]:
+    """Calls a second that were answered and that were begun, whatever became of the earlier."""
+    idle: list[Caller] = []
+    journal: list[Entry] = []
+
+    async def one(number: int) -> None:
+        caller = idle.pop() if idle else Caller(port)
+        journal.append(await caller.call(Plan(number, "slow", "chat")))
+        idle.append(caller)
+
+    began = time.monotonic()
+    calls: list[asyncio.Task[None]] = []
+    while (spent := time.monotonic() - began) < seconds:
+        missing = int(spent * rate) - len(calls)
+        calls += [asyncio.create_task(one(2_000_000 + len(calls) + n)) for n in range(missing)]
+        await asyncio.sleep(0.002)
+    answered = sum(entry.outcome == "completed" for entry in journal)
+    await asyncio.gather(*calls)
+    for caller in idle:
+        caller.close()
+    return answered / spent, len(calls) / spent, journal
 
 
 async def _to_the_end(reader: asyncio.StreamReader) -> None:
