@@ -34,7 +34,7 @@ CHECKS = (
 )
 KEY = "a-key-for-fuzzing"
 #: Of the length that is put down.
-EXAMPLES, SECONDS = 1500, 60
+EXAMPLES, SECONDS = 400, 60
 _DESCRIPTION = "the API, by its description"
 _CONFIG = """
 [server]
@@ -52,12 +52,15 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="the most of an operation")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="for each parser")
     parser.add_argument("--only", choices=TARGETS, help="one parser")
-    parser.add_argument("--seed", type=int, default=1, help="of schemathesis")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="of schemathesis, a run each"
+    )
     given = parser.parse_args()
     failed = False
     for part in given.parts or ("description", "parsers"):
         if part == "description":
-            failed |= not description(given.examples, given.seed)
+            held = [description(given.examples, seed) for seed in given.seeds]
+            failed |= not all(held)
         elif part == "parsers":
             failed |= not parsers((given.only,) if given.only else TARGETS, given.seconds)
         else:
@@ -84,7 +87,8 @@ def description(examples: int, seed: int) -> bool:
         took = time.monotonic() - began
         defects = log.read_text().count("Traceback")
         failures = _counted(r"(\d+) unique failures?", said) + _counted(r"(\d+) errors?\b", said)
-        found = Fuzzed(_DESCRIPTION, _counted(r"(\d+) generated", said), took, failures + defects)
+        name = f"{_DESCRIPTION}, seed {seed}"
+        found = Fuzzed(name, _counted(r"(\d+) generated", said), took, failures + defects)
         print(
             f"description: {found.cases:,} cases in {took:.0f} s, {defects} tracebacks in the log"
         )
