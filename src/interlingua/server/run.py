@@ -14,6 +14,7 @@ import logging
 import math
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -32,6 +33,8 @@ _KEEP_ALIVE_S = 75
 #: How long an idle connection of a server that is being replaced stays: a request may be on
 #: its way.
 _LINGER_S = 1.0
+#: How long a thread may keep the interpreter that another one waits for; Python's own is 5 ms.
+_SWITCH_S = 0.0005
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -135,6 +138,8 @@ class _Server(uvicorn.Server):
         # would stop every call for some 30 ms now and then.
         gc.collect()
         gc.freeze()
+        # Who moves usage has the interpreter now and then; no call waits longer for it.
+        sys.setswitchinterval(_SWITCH_S)
         if self._on_start is not None:
             self._on_start()
 
