@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interlingua.catalog.gguf import BLOCKS, MAX_STRINGS, GgufHeader, read_gguf
+from interlingua.catalog.gguf import MAX_STRINGS, GgufHeader, read_gguf, read_layout
+from interlingua.catalog.gguf_layout import BLOCKS
 from interlingua.errors import ModelFileError
 
 TOKENS = ["<unk>", "<s>", "▁a", "<0x0A>", "<|end|>", "<tool>", "b", "<|user|>"]
@@ -74,6 +75,22 @@ def test_the_header_says_what_the_writer_wrote(tiny: Path) -> None:
         tensor_count=2,
         size_bytes=tiny.stat().st_size,
     )
+
+
+def test_the_layout_says_where_the_parts_are(tiny: Path) -> None:
+    layout, reader = read_layout(tiny), gguf.GGUFReader(tiny)
+    assert [
+        (tensor.name, tensor.dimensions, tensor.kind, layout.tensors_at + tensor.offset)
+        for tensor in layout.tensors
+    ] == [
+        (each.name, tuple(each.shape), each.tensor_type.value, each.data_offset)
+        for each in reader.tensors
+    ]
+    assert [tensor.size_bytes for tensor in layout.tensors] == [
+        each.n_bytes for each in reader.tensors
+    ]
+    assert layout.descriptions_at == reader.tensors[0].field.offset
+    assert (layout.alignment, layout.file_type_at) == (32, None)
 
 
 def test_the_pooling_of_an_embedding_model_is_told(tmp_path: Path) -> None:

@@ -9,16 +9,20 @@ Rules of this file:
 Source: the GGUF specification (ggml repository, docs/gguf.md), versions 2 and 3.
 """
 
+import math
 import mmap
 import re
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from interlingua.errors import ModelFileError
+
+from .gguf_layout import BLOCKS, GgufLayout, GgufTensor
 
 MAX_FIELDS = 1 << 16
 MAX_TENSORS = 1 << 17
@@ -32,19 +36,8 @@ MAX_DIMENSIONS = 4
 _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
-_STRING, _ARRAY = 8, 9
+_UINT32, _STRING, _ARRAY = 4, 8, 9
 _SIZES = {kind: struct.calcsize("<" + code) for kind, code in _SCALARS.items()}
-
-#: Type number of a tensor → values in a block, bytes of a block. One that isn't here is
-#: newer than this table: its place is checked, its size is left to llama.cpp.
-BLOCKS = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
-    9: (32, 40), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
-    15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
-    21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4),
-    27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66),
-    39: (32, 17), 40: (64, 36), 41: (128, 18),
-}  # fmt: skip
 
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 #: llama.cpp makes control tokens of ``<|…|>`` names that end a turn, whatever their type.
@@ -108,14 +101,33 @@ def read_gguf(path: Path) -> GgufHeader:
         ModelFileError: it can't be opened or isn't a whole GGUF; names the file, what is
             wrong and the remedy.
     """
+    with _opened(path) as reader:
+        return reader.header()
+
+
+def read_layout(path: Path) -> GgufLayout:
+    """Where the parts of the file are, once it was found consistent.
+
+    Raises:
+        ModelFileError: as ``read_gguf``.
+    """
+    with _opened(path) as reader:
+        reader.header()
+        return reader.layout()
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[_Reader]":
+    """A reader of the file; what it finds wrong is told with the file's name."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
             # An empty file can't be mapped; the reader tells what is wrong with a short one.
             if size == 0:
-                return _Reader(b"", 0).header()
+                yield _Reader(b"", 0)
+                return
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(data, size).header()
+                yield _Reader(data, size)
     except _Bad as error:
         raise ModelFileError(
             f"{path} isn't a usable GGUF file: {error}. Download it again, or name another file"
@@ -133,6 +145,10 @@ class _Reader:
         self.size = size
         self.at = 0
         self.fields: dict[str, _Value] = {}
+        self.file_type_at: int | None = None
+        self.descriptions_at = self.tensors_at = 0
+        self.alignment = 32
+        self.tensors: tuple[GgufTensor, ...] = ()
 
     def header(self) -> GgufHeader:
         version = self._version()
@@ -141,9 +157,20 @@ class _Reader:
             raise _Bad(f"its header claims {fields} fields and {tensors} tensors")
         for _ in range(fields):
             self._field()
+        self.descriptions_at = self.at
         if tensors:
             self._tensors(tensors)
         return self._facts(version, tensors)
+
+    def layout(self) -> GgufLayout:
+        """Where what ``header`` walked over is."""
+        return GgufLayout(
+            file_type_at=self.file_type_at,
+            descriptions_at=self.descriptions_at,
+            tensors_at=self.tensors_at,
+            alignment=self.alignment,
+            tensors=self.tensors,
+        )
 
     def _version(self) -> int:
         magic = self.data[:4]
@@ -186,6 +213,8 @@ class _Reader:
         if key in self.fields:
             raise _Bad(f"it has the field {key!r} twice")
         kind = self._number("I")
+        if key == "general.file_type" and kind == _UINT32:
+            self.file_type_at = self.at
         if kind in _SCALARS:
             self.fields[key] = self._scalar(_SCALARS[kind])
         elif kind == _STRING:
@@ -235,21 +264,20 @@ class _Reader:
             raise _Bad(f"its alignment is {alignment!r}")
         if alignment & (alignment - 1):
             raise _Bad(f"its alignment, {alignment}, isn't a power of two")
-        places = [self._tensor(alignment) for _ in range(count)]
-        start = -(-self.at // alignment) * alignment
-        need = start + max(places)
+        self.alignment = alignment
+        self.tensors = tuple(self._tensor(alignment) for _ in range(count))
+        self.tensors_at = -(-self.at // alignment) * alignment
+        need = self.tensors_at + max(each.offset + each.size_bytes for each in self.tensors)
         if need > self.size:
             raise _Bad(f"it is cut short: its tensors end at byte {need}, the file at {self.size}")
 
-    def _tensor(self, alignment: int) -> int:
-        """Where the tensor ends, counted from the start of the tensors."""
+    def _tensor(self, alignment: int) -> GgufTensor:
         name = self._text(MAX_KEY_BYTES, "a tensor's name")
-        dimensions = self._number("I")
-        if dimensions > MAX_DIMENSIONS:
-            raise _Bad(f"its tensor {name!r} has {dimensions} dimensions")
-        values = 1
-        for _ in range(dimensions):
-            values *= self._number("Q")
+        rank = self._number("I")
+        if rank > MAX_DIMENSIONS:
+            raise _Bad(f"its tensor {name!r} has {rank} dimensions")
+        dimensions = tuple(self._number("Q") for _ in range(rank))
+        values = math.prod(dimensions)
         kind, offset = self._number("I"), self._number("Q")
         if offset % alignment:
             raise _Bad(
@@ -258,7 +286,13 @@ class _Reader:
         per_block, block_bytes = BLOCKS.get(kind, (1, 0))
         if values % per_block:
             raise _Bad(f"its tensor {name!r} has {values} values, not a multiple of {per_block}")
-        return offset + values // per_block * block_bytes
+        return GgufTensor(
+            name=name,
+            dimensions=dimensions,
+            kind=kind,
+            offset=offset,
+            size_bytes=values // per_block * block_bytes,
+        )
 
     def _facts(self, version: int, tensors: int) -> GgufHeader:
         architecture = self._string("general.architecture")
