@@ -21,7 +21,8 @@ from huggingface_hub.errors import (
 from interlingua.errors import ModelFileError
 
 from .card import HubSource
-from .sources import Fetched, Progress
+from .programs import Progress
+from .sources import Fetched
 from .url import Download, download
 
 #: Digits of a sha256: the hub's tag of a large file; of a small one it is a git hash.

@@ -10,7 +10,7 @@ from pathlib import Path
 from interlingua.errors import ModelFileError
 
 from .card import Card, FileRole
-from .sources import Progress
+from .programs import Progress
 
 #: Counted up when a conversion makes another graph, so that stored ones are made again.
 _REVISIONS = {"efficientnet-lite0": 1}

@@ -12,12 +12,9 @@ import importlib.metadata
 import importlib.util
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
@@ -26,9 +23,7 @@ import msgspec
 from interlingua.errors import ModelFileError
 
 from .card import HubSource, ModelFile, PackagedSource, UrlSource, WheelSource
-
-#: Called with the bytes there are, the bytes there will be (where known), and what they are.
-Progress = Callable[[int, int | None, str], None]
+from .programs import Progress, follow, running
 
 CHUNK_BYTES = 1 << 20
 
@@ -118,8 +113,8 @@ def _download_wheel(source: WheelSource, folder: Path, progress: Progress) -> Pa
         command += ["--progress-bar=raw"]
     command += ["-r", str(wanted), "-d", str(folder)]
     progress(0, None, what)
-    with _running(command) as process:
-        tail = _follow(process, what, progress)
+    with running(command) as process:
+        tail = follow(process, what, progress)
         status = process.wait()
     wheels = sorted(folder.glob("*.whl"))
     if status != 0 or not wheels:
@@ -136,37 +131,6 @@ def _pip_version() -> tuple[int, ...]:
             "pip install 'interlingua[server]' (or `uv pip install pip`)"
         ) from error
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-
-
-@contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A child with its output as text lines, ended with the block, whatever ends it."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def _follow(process: "subprocess.Popen[str]", what: str, progress: Progress) -> list[str]:
-    """Report pip's progress; the last lines of what else it said."""
-    tail: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        raw = re.fullmatch(r"Progress (\d+) of (\d+)\s*", line)
-        if raw:
-            progress(int(raw[1]), int(raw[2]), what)
-        elif line.strip():
-            tail = [*tail[-49:], line.strip()]
-    return tail
 
 
 _OTHER_CONTENTS = (

@@ -24,7 +24,8 @@ from interlingua.errors import ModelFileError
 from .card import Card, FileRole, ModelFile, StoredModel, WheelSource
 from .inspection import inspect_file
 from .prepare import preparation_of, prepare
-from .sources import Fetched, Progress, describe, fetch, require_space
+from .programs import Progress
+from .sources import Fetched, describe, fetch, require_space
 
 #: ``pulled``: whole and recorded. ``partial``: a pull was interrupted. ``damaged``: there,
 #: but changed since. ``outdated``: there, but the card now asks for other files.

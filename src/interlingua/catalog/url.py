@@ -13,7 +13,8 @@ import msgspec
 
 from interlingua.errors import ModelFileError
 
-from .sources import Fetched, Progress, require_space
+from .programs import Progress
+from .sources import Fetched, require_space
 
 SILENCE_S = 60.0
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from interlingua.catalog.card import Card, ModelFile
-    from interlingua.catalog.sources import Progress
+    from interlingua.catalog.programs import Progress
     from interlingua.catalog.store import Store
 
 _data_dir = click.option(
