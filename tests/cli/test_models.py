@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from interlingua.catalog import catalog
+from interlingua.catalog import catalog, requantization
 from interlingua.catalog.card import Card, ModelFile, PackagedSource, WheelSource
 from interlingua.cli.main import run
+
+from ..support.quantized import write_quantized
 
 RAW = b"weights" * 1000
 
@@ -137,6 +139,53 @@ def test_pulled_shown_listed_and_removed(
     assert capsys.readouterr().out == "toy removed\n"
     assert run(["models", "remove", "toy", *data]) == 1
     assert capsys.readouterr().err == "Error: not on this machine: toy\n"
+
+
+@pytest.fixture
+def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
+    """A model of the catalog whose GGUF file is slow on this CPU, whatever it is."""
+    file = write_quantized(tmp_path / "noise.Q4_1.gguf")
+    card = Card(
+        name="noise",
+        title="Noise",
+        publisher="me",
+        type="chat-completion",
+        license="MIT",
+        engine="llamacpp",
+        files=(ModelFile(role="model", name=file.name, source=PackagedSource(path=str(file))),),
+    )
+    monkeypatch.setattr(catalog, "load_cards", lambda: (card,))
+    monkeypatch.setattr(requantization, "_has_avx2", lambda: True)
+    return card
+
+
+def test_what_a_pull_made_faster_is_told_with_the_loss(
+    noise: Card, data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "pull", "noise", *data]) == 0
+    pulled = capsys.readouterr()
+    told = "Q4_1 to Q8_0, 2 tensors; weights changed by 0."
+    assert f"noise: re-quantized: {told}" in pulled.out
+    assert "noise: making noise.Q4_1.gguf Q8_0 for this CPU …" in pulled.err
+    assert run(["models", "show", "noise", *data]) == 0
+    assert f"re-quantized  {told}" in capsys.readouterr().out
+    assert run(["models", "show", "noise", "--json", *data]) == 0
+    made = json.loads(capsys.readouterr().out)["requantized"]
+    assert (made["source"], made["tensors"]) == ("Q4_1", 2)
+    assert 0.001 < made["relative_rms"] <= made["worst_relative_rms"] < 0.01
+
+
+def test_a_file_can_be_kept_as_it_is(
+    noise: Card, data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "pull", "noise", "--as-is", *data]) == 0
+    told = "as asked (Q8_0 would be faster here)"
+    assert f"noise: kept as it is: {told}" in capsys.readouterr().out
+    assert run(["models", "show", "noise", *data]) == 0
+    assert f"kept as it is  {told}" in capsys.readouterr().out
+    assert run(["models", "show", "noise", "--json", *data]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["requantized"], shown["kept_as_is"]) == (None, "as asked")
 
 
 def test_an_index_without_the_package_is_told_in_one_line(

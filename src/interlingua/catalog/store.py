@@ -5,6 +5,8 @@ Rules of this file:
   under way is in ``partial/NAME`` and never looks like a model.
 - The manifest in a model's directory is written last. It records what the card asked for
   and what is there; a model whose card asks for something else counts as not pulled.
+- A GGUF whose type is slow on this CPU is kept as its Q8_0 twin alone, unless the pull is
+  to leave it as it is. A model that was pulled otherwise stays, and works.
 - One pull or removal of a model at a time, across processes: ``partial/NAME.lock``.
 """
 
@@ -25,6 +27,7 @@ from .card import Card, FileRole, ModelFile, StoredModel, WheelSource
 from .inspection import inspect_file
 from .prepare import preparation_of, prepare
 from .programs import Progress
+from .requantization import NotRequantizedError, Requantized, requantize, worth_it
 from .sources import Fetched, describe, fetch, require_space
 
 #: ``pulled``: whole and recorded. ``partial``: a pull was interrupted. ``damaged``: there,
@@ -68,6 +71,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     wanted: str
     fetched: tuple[FetchedFile, ...]
     files: tuple[StoredFile, ...]
+    #: What was made of the GGUF file.
+    requantized: Requantized | None = None
+    #: Why it stayed as it was downloaded, where as Q8_0 it would be faster.
+    kept_as_is: str | None = None
 
 
 def _nothing(done: int, total: int | None, what: str) -> None:
@@ -113,8 +120,12 @@ class Store:
         manifest = self._manifest(card)
         return sum(file.size_bytes for file in manifest.files) if manifest else 0
 
-    def pull(self, card: Card, progress: Progress = _nothing) -> StoredModel:
+    def pull(
+        self, card: Card, progress: Progress = _nothing, *, as_is: bool = False
+    ) -> StoredModel:
         """The model, fetched, verified and prepared if it isn't there yet.
+
+        With ``as_is`` a GGUF file stays as it was downloaded.
 
         Raises:
             ModelFileError: it can't be had; names the file, the cause and the remedy.
@@ -126,7 +137,7 @@ class Store:
             stored = self.get(card)
             if stored is not None:
                 return stored
-            self._pull(card, progress)
+            self._pull(card, progress, as_is=as_is)
         stored = self.get(card)
         assert stored is not None
         return stored
@@ -155,7 +166,7 @@ class Store:
                 shutil.rmtree(self._partial(card), ignore_errors=True)
         return there
 
-    def _pull(self, card: Card, progress: Progress) -> None:
+    def _pull(self, card: Card, progress: Progress, *, as_is: bool) -> None:
         partial = self._partial(card)
         partial.mkdir(parents=True, exist_ok=True)
         for leftover in partial.glob("wheel-*"):
@@ -166,8 +177,15 @@ class Store:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         files = prepare(card, partial, work, progress)
-        recorded = tuple(_record(role, path) for role, path in files.items())
-        manifest = Manifest(model=card.name, wanted=_wanted(card), fetched=fetched, files=recorded)
+        requantized, kept = _requantize(files, progress, as_is=as_is)
+        manifest = Manifest(
+            model=card.name,
+            wanted=_wanted(card),
+            fetched=fetched,
+            files=tuple(_record(role, path) for role, path in files.items()),
+            requantized=requantized,
+            kept_as_is=kept,
+        )
         _write_manifest(work, manifest)
         self._retire(card)
         self.path(card).parent.mkdir(parents=True, exist_ok=True)
@@ -280,6 +298,22 @@ def _fetch_verified(file: ModelFile, partial: Path, progress: Progress) -> Fetch
         )
     inspect_file(target)
     return FetchedFile(name=file.name, sha256=found, origin=origin.origin)
+
+
+def _requantize(
+    files: dict[FileRole, Path], progress: Progress, *, as_is: bool
+) -> tuple[Requantized | None, str | None]:
+    """Put the Q8_0 twin in the model file's place if that is faster here; else say why not."""
+    path = files.get("model")
+    if path is None or not worth_it(path):
+        return None, None
+    if as_is:
+        return None, "as asked"
+    try:
+        files["model"], requantized = requantize(path, progress)
+    except NotRequantizedError as error:
+        return None, str(error)
+    return requantized, None
 
 
 def _wanted(card: Card) -> str:

