@@ -10,11 +10,13 @@ import time
 
 from . import gateway, measure, report
 from .cancel import cancel
+from .embeddings import embeddings, images
 from .sdk import sdk
 
 PARTS = {
     "chat": measure.chat,
-    "embeddings": measure.embeddings,
+    "embeddings": embeddings,
+    "images": images,
     "start": measure.start,
     "wheels": measure.wheels,
     "sdk": sdk,

@@ -24,11 +24,6 @@ name = "smollm2"
 model = "smollm2-135m-instruct"
 context_length = 1024
 slots = 8
-
-[[deployment]]
-name = "minilm"
-model = "all-minilm-l6-v2"
-compute = "managed"
 """
 KEY = "a-key-for-the-benchmark"
 
@@ -49,7 +44,6 @@ def main() -> None:
             async def opened() -> None:
                 await open_gateway()
                 await engine.open()
-                await gateway.deployments[1].open()
                 child = await backend.process.ready()
                 print(
                     json.dumps(

@@ -1,4 +1,4 @@
-"""The load: streamed chats and embeddings as a plain aiohttp client sends them."""
+"""The load: streamed chats as a plain aiohttp client sends them."""
 
 import asyncio
 import json
@@ -85,21 +85,3 @@ async def chat_round(
         took = time.perf_counter() - began
     rate = sum(stream.tokens for stream in streams) / took
     return rate, statistics.median(stream.first_token_s for stream in streams)
-
-
-async def embed_round(door: Door, texts: Sequence[str], callers: int) -> float:
-    """Texts per second when each of ``callers`` sends one text at a time."""
-    todo = iter(texts)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, headers=door.headers) as session:
-
-        async def caller() -> None:
-            for text in todo:
-                body = {"input": [text], "model": "minilm", "encoding_format": "base64"}
-                async with session.post(door.url, json=body) as reply:
-                    assert reply.status == 200, await reply.text()
-                    await reply.read()
-
-        began = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(callers)))
-        return len(texts) / (time.perf_counter() - began)

@@ -16,11 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from interlingua.catalog.catalog import require
-from interlingua.catalog.store import Store
-from interlingua.config.load import data_dir
-
-from .load import Door, chat_round, embed_round, prompt
+from .load import Door, chat_round
 
 PYTHON = sys.executable
 
@@ -36,8 +32,8 @@ class Row(NamedTuple):
 
 
 @contextmanager
-def host() -> Iterator[tuple[Door, Door, Door]]:
-    """The doors of one running server: chat through it, its engine directly, embeddings."""
+def host() -> Iterator[tuple[Door, Door]]:
+    """The doors of one running server: chat through it, and its engine directly."""
     process = subprocess.Popen(
         [PYTHON, "-m", "bench.host"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -48,7 +44,6 @@ def host() -> Iterator[tuple[Door, Door, Door]]:
         yield (
             Door("server", said["url"] + "/v1/chat/completions", key),
             Door("engine", "http://engine/v1/chat/completions", said["headers"], said["socket"]),
-            Door("server", said["url"] + "/embeddings", key),
         )
     finally:
         process.terminate()
@@ -59,7 +54,7 @@ def host() -> Iterator[tuple[Door, Door, Door]]:
 
 def chat(rounds: int) -> Iterator[Row]:
     """Tokens per second and time to first token, through the server and directly."""
-    with host() as (server, engine, _):
+    with host() as (server, engine):
         seed = iter(range(10**6))
         for streams in (1, 4, 8):
             rates: dict[str, list[float]] = {"server": [], "engine": []}
@@ -82,27 +77,6 @@ def chat(rounds: int) -> Iterator[Row]:
                 [first * 1000 for first in firsts["engine"]],
                 "≤ 1.05",
             )
-
-
-def embeddings(rounds: int) -> Iterator[Row]:
-    """32 callers of one text each, beside a bare loop at its best batch size."""
-    model = Store(data_dir(None)).get(require("all-minilm-l6-v2"))
-    assert model is not None
-    for length, words in (("short", 18), ("long", 120)):
-        count = 600 if length == "short" else 120
-        texts = [prompt(seed, words) for seed in range(count)]
-        ours, floor = [], []
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file, host() as (_, _, door):
-            json.dump(texts, file)
-            file.flush()
-            bare = [PYTHON, "-m", "bench.bare_onnx", str(model.files["model"])]
-            bare += [str(model.files["tokenizer"]), file.name]
-            asyncio.run(embed_round(door, texts[:64], 32))
-            for _ in range(rounds):
-                ours.append(asyncio.run(embed_round(door, texts, 32)))
-                rates = json.loads(subprocess.check_output(bare))
-                floor.append(max(rates.values()))
-        yield _paired(f"embeddings, 32 callers, {length} texts/s", ours, floor, "≥ 0.85")
 
 
 def start(rounds: int) -> Iterator[Row]:

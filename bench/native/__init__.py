@@ -42,7 +42,10 @@ def upstream(port: int, *, events: int = 100, pace_us: int = 0) -> Iterator[None
 def load(
     port: int, request: bytes, *, connections: int, seconds: float, ramp_s: float = 0
 ) -> dict[str, Any]:
-    """What became of calls in a closed loop; see ``load.c``."""
+    """What became of calls in a closed loop; see ``load.c``.
+
+    ``request`` is one whole request, or several one after the other, which calls take in turn.
+    """
     file = HOME / "bench" / "request"
     program = tool("load")
     file.write_bytes(request)

@@ -3,7 +3,8 @@
  *   load PORT CONNECTIONS SECONDS REQUEST_FILE RAMP_SECONDS
  *
  * The connections begin one after the other within RAMP_SECONDS, and go on for SECONDS from then.
- * REQUEST_FILE is a whole request, head and body. A reply is whole when its length or last chunk
+ * REQUEST_FILE is one or more whole requests, head and body with its length, one after the
+ * other; the calls of all connections take them in turn. A reply is whole when its length or last chunk
  * says so and its status is 200; a streamed one, besides, when its last event is [DONE]. A
  * connection begins no call after SECONDS, and what is under way is waited for.
  */
@@ -30,12 +31,14 @@ typedef struct {
   char head[8192], line[LINE];
   size_t held, in_line, sized;
   long long began, last;
+  const struct request *request;
 } Conn;
+struct request { const char *data; size_t length; };
 
 static Histogram latency, to_first, gaps;
 static long long calls, errors, streams, intact, all_events, end_us;
-static char *request;
-static size_t request_len;
+static struct request *requests;
+static size_t many, turn;
 static int poll_fd, port, live;
 
 static long long now_us(void) {
@@ -76,8 +79,9 @@ static void shut(Conn *conn) {
 }
 
 static void flush(Conn *conn) {
-  while (conn->out < request_len) {
-    ssize_t done = write(conn->fd, request + conn->out, request_len - conn->out);
+  const struct request *whole = conn->request;
+  while (conn->out < whole->length) {
+    ssize_t done = write(conn->fd, whole->data + conn->out, whole->length - conn->out);
     if (done < 0 && errno == EAGAIN) { watch(conn, 1); return; }
     if (done <= 0) return; /* reading tells */
     conn->out += done;
@@ -99,6 +103,7 @@ static void dial(Conn *conn) {
 static void begin(Conn *conn) {
   conn->state = HEAD;
   conn->held = conn->in_line = conn->out = conn->done = conn->streams = 0;
+  conn->request = &requests[turn++ % many];
   conn->began = now_us();
   conn->last = 0;
   flush(conn);
@@ -199,6 +204,27 @@ static int take(Conn *conn, const char *data, size_t length) {
   return 1;
 }
 
+/* The requests of the file; whether it holds nothing else. */
+static int read_requests(FILE *file) {
+  fseek(file, 0, SEEK_END);
+  size_t length = ftell(file);
+  rewind(file);
+  char *data = malloc(length + 1);
+  if (fread(data, 1, length, file) != length) return 0;
+  data[length] = 0;
+  for (char *at = data; at < data + length;) {
+    char *end = strstr(at, "\r\n\r\n");
+    if (!end) return 0;
+    char *said = strcasestr(at, "content-length:");
+    size_t whole = end + 4 - at + (said && said < end ? strtoull(said + 15, NULL, 10) : 0);
+    if (whole > (size_t)(data + length - at)) return 0;
+    requests = realloc(requests, (many + 1) * sizeof *requests);
+    requests[many++] = (struct request){at, whole};
+    at += whole;
+  }
+  return many > 0;
+}
+
 int main(int argc, char **argv) {
   if (argc != 6) {
     fputs("load PORT CONNECTIONS SECONDS REQUEST_FILE RAMP_SECONDS\n", stderr);
@@ -208,11 +234,7 @@ int main(int argc, char **argv) {
   int wanted = atoi(argv[2]);
   FILE *file = fopen(argv[4], "rb");
   if (!file) { perror(argv[4]); return 1; }
-  fseek(file, 0, SEEK_END);
-  request_len = ftell(file);
-  rewind(file);
-  request = malloc(request_len);
-  if (fread(request, 1, request_len, file) != request_len) return 1;
+  if (!read_requests(file)) { fputs("not a file of whole requests\n", stderr); return 1; }
   poll_fd = epoll_create1(0);
   Conn *conns = calloc(wanted, sizeof *conns);
   long long start = now_us();
