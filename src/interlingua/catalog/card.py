@@ -127,7 +127,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     capabilities: Capabilities = Capabilities()
     files: tuple[ModelFile, ...] = ()
     #: A conversion between pull and use, done once by the store.
-    prepare: Literal["efficientnet-lite0"] | None = None
+    prepare: Literal["efficientnet-lite0", "minilm"] | None = None
     text_embedding: TextEmbedding | None = None
     image_embedding: ImageEmbedding | None = None
     homepage: str | None = None

@@ -13,7 +13,12 @@ from .card import Card, FileRole
 from .programs import Progress
 
 #: Counted up when a conversion makes another graph, so that stored ones are made again.
-_REVISIONS = {"efficientnet-lite0": 1}
+_REVISIONS = {"efficientnet-lite0": 1, "minilm": 1}
+#: The programs that convert.
+_PROGRAMS = {
+    "efficientnet-lite0": "interlingua.catalog.efficientnet",
+    "minilm": "interlingua.catalog.minilm",
+}
 
 
 def preparation_of(card: Card) -> str | None:
@@ -43,9 +48,10 @@ def _convert(card: Card, weights: Path, model: Path, progress: Progress) -> Path
             f"{card.name} is converted with {' and '.join(missing)}, which isn't installed: "
             "pip install 'interlingua[onnx]'"
         )
+    assert card.prepare
     progress(0, None, f"converting {weights.name}")
     done = subprocess.run(
-        [sys.executable, "-m", "interlingua.catalog.efficientnet", str(weights), str(model)],
+        [sys.executable, "-m", _PROGRAMS[card.prepare], str(weights), str(model)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
