@@ -19,9 +19,9 @@ from .onnx_image import ImageTower, ImageUrl
 from .onnx_text import Ids, TextTokenizer, TextTower, shortened
 from .onnx_wire import ImageCall, TextCall
 
-#: Tokens a run: measured with MiniLM, a token is cheapest at 200 to 500 of them, and short
+#: Tokens a run: measured with MiniLM, a token is cheapest at 300 to 500 of them, and short
 #: runs keep waiting short.
-_TOKENS_A_RUN = 256
+_TOKENS_A_RUN = 384
 #: What starting a run costs, in tokens: more padding than that, and two runs are cheaper.
 _PADDING = 8
 _LEAST_TOKENS = 48
