@@ -82,7 +82,9 @@ def interlingua(folder: Path) -> Iterator[Embedder]:
     port, key = free_port(), secrets.token_urlsafe(24)
     file = folder / "interlingua.toml"
     file.write_text(_CONFIG.format(port=port), "utf-8")
-    kept = {each: os.environ[each] for each in ("PATH", "HOME", "LANG") if each in os.environ}
+    # The models are where `make bench` has pulled them to.
+    names = ("PATH", "HOME", "LANG", "XDG_DATA_HOME")
+    kept = {each: os.environ[each] for each in names if each in os.environ}
     command = [sys.executable, "-m", "interlingua", "serve", "--no-pull", "--config", str(file)]
     version = environments.version(Path(sys.executable), "interlingua")
     with (
@@ -91,7 +93,7 @@ def interlingua(folder: Path) -> Iterator[Embedder]:
     ):
         try:
             found = Embedder(OURS, version, port, key, pid=process.pid)
-            _wait(found)
+            _wait(found, process)
             yield found
         finally:
             process.terminate()
@@ -131,10 +133,10 @@ PEERS: Mapping[str, Start] = {
 }
 
 
-def _wait(embedder: Embedder) -> None:
+def _wait(embedder: Embedder, process: subprocess.Popen[bytes]) -> None:
     """Return when it answers, with its model loaded."""
     end = time.monotonic() + _STARTS_WITHIN_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and process.poll() is None:
         with suppress(urllib.error.URLError):
             embedder.vectors("/embeddings", ["a"])
             return
