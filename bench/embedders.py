@@ -47,6 +47,7 @@ class Embedder(NamedTuple):
     port: int
     key: str
     model: str = "minilm"
+    #: The first of its processes.
     pid: int = 0
 
     def request(self, path: str, item: object) -> bytes:
@@ -105,7 +106,8 @@ def infinity(folder: Path, engine: str) -> Iterator[Embedder]:
         (deployment,) = running.deployments
         port = int(deployment["base_url"].rpartition(":")[2])
         name = {"optimum": "Infinity, onnxruntime int8", "torch": "Infinity, torch float32"}[engine]
-        yield Embedder(name, running.version, port, deployment["key"], deployment["model"])
+        key, model = deployment["key"], deployment["model"]
+        yield Embedder(name, running.version, port, key, model, running.pid)
 
 
 @contextmanager
@@ -115,8 +117,8 @@ def sentence_transformers(folder: Path) -> Iterator[Embedder]:
     program = Path(__file__).with_name("transformers_host.py")
     command = [str(interpreter), str(program), str(peers.float_minilm(interpreter)), str(port)]
     version = environments.version(interpreter, "sentence-transformers")
-    with peers.started(command, folder, f"http://127.0.0.1:{port}/health", peers.OFFLINE):
-        yield Embedder("sentence-transformers", version, port, "none")
+    with peers.started(command, folder, f"http://127.0.0.1:{port}/health", peers.OFFLINE) as pid:
+        yield Embedder("sentence-transformers", version, port, "none", pid=pid)
 
 
 def folder_of(folder: Path, name: str) -> Path:

@@ -2,7 +2,9 @@
 
 The sides take turns of some seconds each, one after the other, round by round: each goes
 through the same inputs, one a call, from the compiled load tool. Ratios are of one round.
-The bare loop looks for its best plan before, and is a process of its own too.
+The bare loop looks for its best plan before, and is a process of its own too. CPU is that of a
+side's whole process tree, which says the same on a busy machine as on an idle one to within
+some percent; inputs per second don't, where others take a core now and then.
 """
 
 import base64
@@ -30,6 +32,7 @@ from . import embedders, native
 from .embedders import OURS, Embedder
 from .load import prompt
 from .measure import Row
+from .processes import cpu_s
 
 #: A turn of one side.
 SECONDS = 3.0
@@ -41,7 +44,9 @@ _REFERENCE = "sentence-transformers"
 _CHECKED = 64
 _BARE = "a bare loop"
 
-Turn = Callable[[], float]
+#: Inputs per second, and CPU seconds an input.
+Figures = tuple[float, float]
+Turn = Callable[[], Figures]
 
 
 class Goal(NamedTuple):
@@ -101,11 +106,12 @@ def _started(folder: Path, stack: ExitStack) -> Iterator[Embedder]:
 def _turn(side: Embedder, path: str, inputs: Sequence[object], callers: int) -> Turn:
     requests = b"".join(side.request(path, item) for item in inputs)
 
-    def turn() -> float:
+    def turn() -> Figures:
+        before = cpu_s(side.pid)
         told = native.load(side.port, requests, connections=callers, seconds=SECONDS)
         assert told["calls"], f"{side.name} answered no call"
         assert not told["errors"], f"{side.name}: {told['errors']} calls failed"
-        return float(told["calls"] / told["seconds"])
+        return told["calls"] / told["seconds"], (cpu_s(side.pid) - before) / told["calls"]
 
     return turn
 
@@ -122,17 +128,21 @@ def _compared(
     with _bare(bare, inputs) as turn:
         sides = {**turns, _BARE: turn}
         rates: dict[str, list[float]] = {name: [] for name in sides}
+        costs: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(rounds + 1):
             for name in sides if number % 2 else reversed(sides):
-                rate = sides[name]()
+                rate, cost = sides[name]()
                 if number:  # the first round warms up
                     rates[name].append(rate)
+                    costs[name].append(cost * 1000)
             _tell(f"{what}, round {number} of {rounds}")
-    ours = rates.pop(OURS)
-    for name, theirs in rates.items():
-        yield _ratio(
-            f"{what}: beside {name}", ours, theirs, goal.bare if name == _BARE else goal.peers
-        )
+    for name in sides:
+        if name != OURS:
+            holds = goal.bare if name == _BARE else goal.peers
+            yield _ratio(f"{what}: beside {name}", rates[OURS], rates[name], holds)
+    for name in sides:
+        if name != OURS:
+            yield _ratio(f"the same, CPU ms each: beside {name}", costs[OURS], costs[name], "")
 
 
 @contextmanager
@@ -150,10 +160,11 @@ def _bare(arguments: Sequence[str], inputs: Sequence[str]) -> Iterator[Turn]:
             told: dict[str, Any] = json.loads(process.stdout.readline())
             _tell(f"the bare loop's best plan: {told['best']} of {told['rates']}")
 
-            def turn() -> float:
+            def turn() -> Figures:
                 print(SECONDS, file=process.stdin, flush=True)
                 assert process.stdout
-                return float(json.loads(process.stdout.readline())["rate"])
+                found = json.loads(process.stdout.readline())
+                return found["rate"], found["cpu_s"]
 
             yield turn
             process.stdin.close()

@@ -73,6 +73,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     behind: str
     deployments: tuple[dict[str, Any], ...]
+    #: Its process, where somebody asks what it uses; else 0.
+    pid: int = 0
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,8 +174,9 @@ def infinity(folder: Path, *, engine: str = "optimum") -> Iterator[Running]:
     command += ["--port", str(port), "--api-key", key, "--served-model-name", "minilm"]
     command += ["--no-model-warmup", "--no-bettertransformer", "--pooling-method", "mean"]
     address = f"http://127.0.0.1:{port}"
-    with started(command, model, f"{address}/health", OFFLINE, log=folder / "peer.log"):
+    with started(command, model, f"{address}/health", OFFLINE, log=folder / "peer.log") as pid:
         yield Running(
+            pid=pid,
             version=environments.version(interpreter, "infinity-emb"),
             behind=behind,
             deployments=(
@@ -238,8 +241,8 @@ def started(
     given: Mapping[str, str],
     *,
     log: Path | None = None,
-) -> Iterator[None]:
-    """Run a peer until the block ends; the block begins when ``health`` answers 200."""
+) -> Iterator[int]:
+    """The process of a peer that runs until the block ends, once ``health`` answers 200."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     log = log or folder / "peer.log"
     with log.open("wb") as output:
@@ -253,7 +256,7 @@ def started(
         )
     try:
         _wait(process, health, log)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
