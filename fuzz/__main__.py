@@ -33,8 +33,8 @@ CHECKS = (
     "unsupported_method,ignored_auth"
 )
 KEY = "a-key-for-fuzzing"
-#: Of the length that is put down.
-EXAMPLES, SECONDS = 400, 60
+#: Of the length that is put down. Of more examples each one takes longer to make up.
+EXAMPLES, SECONDS = 100, 60
 _DESCRIPTION = "the API, by its description"
 _CONFIG = """
 [server]
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=SECONDS, help="for each parser")
     parser.add_argument("--only", choices=TARGETS, help="one parser")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="of schemathesis, a run each"
+        "--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of schemathesis, a run each"
     )
     given = parser.parse_args()
     failed = False
@@ -74,7 +74,7 @@ def description(examples: int, seed: int) -> bool:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--header", f"api-key: {KEY}", "--checks", CHECKS, "--phases", PHASES),
-            *("--max-examples", str(examples), "--workers", "2", "--seed", str(seed)),
+            *("--max-examples", str(examples), "--workers", "1", "--seed", str(seed)),
             *("--no-color", "--continue-on-failure"),
         ]
         began = time.monotonic()
