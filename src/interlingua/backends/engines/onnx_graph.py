@@ -38,6 +38,8 @@ class Graph:
         check_onnx(path)
         self.path = path
         self._session = attempt(path, _open, path, threads)
+        self._rare = onnxruntime.RunOptions()
+        self._rare.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.inputs = {value.name: value for value in self._session.get_inputs()}
         outputs = {value.name: value for value in self._session.get_outputs()}
         self.output = next((name for name in vectors if name in outputs), "")
@@ -68,13 +70,16 @@ class Graph:
         length = shape[axis] if len(shape) > axis else None
         return length if isinstance(length, int) and length > 0 else None
 
-    def run(self, feed: Mapping[str, npt.NDArray[np.generic]]) -> Floats:
-        """The vectors' output as float32; what the graph doesn't ask for isn't fed."""
+    def run(self, feed: Mapping[str, npt.NDArray[np.generic]], *, rare: bool = False) -> Floats:
+        """The vectors' output as float32; what the graph doesn't ask for isn't fed.
+
+        The memory that a run takes is kept for the next ones, unless it is a ``rare`` one.
+        """
         typed = {
             name: feed[name].astype(_TYPES[value.type], copy=False)
             for name, value in self.inputs.items()
         }
-        (found,) = self._session.run([self.output], typed)
+        (found,) = self._session.run([self.output], typed, self._rare if rare else None)
         return np.asarray(found, dtype=np.float32)
 
 
@@ -108,8 +113,6 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # An arena keeps the largest run's memory for ever; runs here are too small to need one.
-    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

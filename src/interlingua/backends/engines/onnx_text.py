@@ -34,6 +34,8 @@ _OUTPUTS = ("sentence_embedding", "text_embeds", "last_hidden_state", "token_emb
 #: A text is read this far for each token that the model takes before its end is looked at:
 #: tokens average four characters, and a million of them need not be told apart.
 _CHARACTERS_A_TOKEN = 64
+#: Runs of more tokens are rare, and what memory they take isn't kept.
+_ORDINARY_TOKENS = 1024
 
 
 class TextTokenizer:
@@ -187,7 +189,8 @@ class TextTower:
             feed["token_type_ids"] = np.zeros_like(ids)
         if "position_ids" in self._graph.inputs:
             feed["position_ids"] = np.broadcast_to(np.arange(width), ids.shape)
-        vectors = self._pool(self._graph.run(feed), mask)[: len(batch)]
+        found = self._graph.run(feed, rare=ids.size > _ORDINARY_TOKENS)
+        vectors = self._pool(found, mask)[: len(batch)]
         return finished(vectors, normalize=self._card.normalize)
 
     def _pool(self, hidden: Floats, mask: npt.NDArray[np.int64]) -> Floats:
