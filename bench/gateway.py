@@ -101,21 +101,25 @@ def _whole(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
     raw["cpu_us_a_call"], raw["errors"], raw["added_ms"] = cpu, errors, added
     goals = {"ferrogw": "≤ 1.0", "nginx": "≤ 10", "LiteLLM": "≤ 1/40", "Portkey": "≤ 1/5"}
     yield from _compared("CPU a whole chat, 32 connections, µs", cpu, goals)
-    for which, goal in (("p50", 0.45), ("p99", 1.0)):
-        figures = {name: each[which] for name, each in added.items()}
-        for name, values in figures.items():
-            holds = f"≤ {goal}, and not above ferrogw's" if name == OURS else ""
-            said = f"{statistics.median(values):.2f}"
-            spread = f"{min(values):.2f} to {max(values):.2f}"
-            yield Row(
-                f"latency added at one connection, {which}, ms: {name}", said, "", spread, holds
-            )
-    for name, idle in raw["memory_idle_mb"].items():
-        after = raw["memory_after_mb"][name]
-        holds = "≤ 60 idle, ≤ 120 after" if name == OURS else ""
-        yield Row(f"memory, idle and after, MB: {name}", f"{after:.0f}", f"{idle:.0f}", "", holds)
+    yield from _latencies(added)
+    for when, most in (("idle", 60), ("after", 120)):
+        for name, size in raw[f"memory_{when}_mb"].items():
+            holds = f"≤ {most}" if name == OURS else ""
+            yield Row(f"memory, {when}, MB: {name}", f"{size:.0f}", "", "", holds)
     failed = {name: count for name, count in errors.items() if count}
     yield Row("failed calls", str(failed or 0), "", "", "0")
+
+
+def _latencies(added: Mapping[str, Figures]) -> Iterator[Row]:
+    for which, most in (("p50", 0.45), ("p99", 1.0)):
+        what = f"latency added at one connection, {which}, ms"
+        figures = {name: each[which] for name, each in added.items()}
+        for name, values in figures.items():
+            holds = f"≤ {most}" if name == OURS else ""
+            said = f"{statistics.median(values):.2f}"
+            yield Row(f"{what}: {name}", said, "", f"{min(values):.2f} to {max(values):.2f}", holds)
+        if OURS in figures and "ferrogw" in figures:
+            yield _compare(f"{what}: beside ferrogw", figures[OURS], figures["ferrogw"], "≤ 1.0")
 
 
 def _loaded(
@@ -163,24 +167,22 @@ def _streamed(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
     raw["cpu_us_an_event"], raw["streams"], raw["streams_direct"] = cpu, seen, direct
     ours = f"{OURS}, 2 workers"
     yield from _compared("CPU a streamed event, µs", cpu, {"ferrogw": "≤ 1.0"}, ours=ours)
-    yield _paced("none", [{**direct, "asked": 512}], "")
+    yield from _paced("none", [{**direct, "asked": 512}])
     for name, tolds in seen.items():
-        goal = "all intact, gap p99 ≤ 30 ms, first p99 ≤ 50 ms" if name == ours else ""
-        yield _paced(name, tolds, goal)
+        yield from _paced(name, tolds, goals=name == ours)
 
 
-def _paced(name: str, tolds: Sequence[Mapping[str, Any]], goal: str) -> Row:
-    worst = max(tolds, key=lambda told: told["gap"]["p99_us"])
+def _paced(name: str, tolds: Sequence[Mapping[str, Any]], *, goals: bool = False) -> Iterator[Row]:
+    """What the streams of all rounds were like; times are those of the worst round."""
     intact = sum(told["intact"] for told in tolds)
     begun = sum(told["streams"] + told["unfinished"] for told in tolds)
-    gap, first = worst["gap"]["p99_us"] / 1000, worst["first_event"]["p99_us"] / 1000
-    return Row(
-        f"{worst['asked']} streams at 50 tokens/s: {name}",
-        f"{intact} of {begun} intact",
-        "",
-        f"gap p99 {gap:.0f} ms, first event p99 {first:.0f} ms",
-        goal,
-    )
+    what = f"{tolds[0]['asked']} streams at 50 tokens/s, {{}}: {name}"
+    said = f"{intact:,} of {begun:,}"
+    yield Row(what.format("intact, %"), f"{100 * intact / begun:g}", "", said, "≥ 100" * goals)
+    for which, said, most in (("gap", "gap p99, ms", 30), ("first_event", "first p99, ms", 50)):
+        times = [told[which]["p99_us"] / 1000 for told in tolds]
+        spread = f"{min(times):.0f} to {max(times):.0f}"
+        yield Row(what.format(said), f"{max(times):.0f}", "", spread, f"≤ {most}" * goals)
 
 
 # -- How cost grows -------------------------------------------------------------------------
@@ -209,14 +211,21 @@ def _growth(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
     raw["grown_us"], raw["sizes_us"] = grown, sizes
     least = grown["1 deployment, 1 key"]
     for name, values in grown.items():
-        ratios = [one / other for one, other in zip(values, least, strict=True)]
-        yield _ratio(f"CPU a call with {name}, µs", values, least, ratios, "0.85 to 1.15")
-    base = statistics.median(sizes["1 kB"])
+        yield _compare(f"CPU a call with {name}, µs", values, least, "0.85 to 1.15")
     for name, values in sizes.items():
-        size = int(name.split()[0])
-        per_kb = [(value - base) / (size - 1) for value in values] if size > 1 else [0.0]
-        spread = f"{statistics.median(per_kb):.2f} µs a further kB" if size > 1 else ""
-        yield Row(f"CPU a call of {name}, µs", f"{statistics.median(values):.0f}", "", spread, "")
+        yield Row(f"CPU a call of {name}, µs", f"{statistics.median(values):.0f}", "", "", "")
+    # From 1 kB on, so that what every call costs doesn't count.
+    further = {
+        name: [
+            (value - base) / (int(name.split()[0]) - 1)
+            for value, base in zip(values, sizes["1 kB"], strict=True)
+        ]
+        for name, values in sizes.items()
+        if name != "1 kB"
+    }
+    for name, values in further.items():
+        what = f"CPU a further kB up to {name}, µs"
+        yield _compare(what, values, further["100 kB"], "0.85 to 1.15")
 
 
 def _start(rounds: int, raw: dict[str, Any]) -> Row:
@@ -243,19 +252,17 @@ def _compared(
         if mine is None or name == ours:
             yield Row(f"{what}: {name}", f"{statistics.median(values):.1f}", "", _range(values), "")
             continue
-        ratios = [one / other for one, other in zip(mine, values, strict=True)]
-        yield _ratio(f"{what}: beside {name}", mine, values, ratios, goals.get(name, ""))
+        yield _compare(f"{what}: beside {name}", mine, values, goals.get(name, ""))
 
 
-def _ratio(
-    what: str, ours: Sequence[float], other: Sequence[float], ratios: Sequence[float], holds: str
-) -> Row:
-    middle = statistics.median(ratios)
+def _compare(what: str, ours: Sequence[float], other: Sequence[float], holds: str) -> Row:
+    """Both sides' medians, and that of the rounds' ratios."""
+    ratios = [one / theirs for one, theirs in zip(ours, other, strict=True)]
     return Row(
         what,
-        f"{statistics.median(ours):.1f}",
-        f"{statistics.median(other):.1f}",
-        f"{middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+        f"{statistics.median(ours):.2f}",
+        f"{statistics.median(other):.2f}",
+        f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
         holds,
     )
 
