@@ -10,11 +10,13 @@ import time
 
 from . import gateway, measure, report
 from .cancel import cancel
+from .chat import chat, prepared
 from .embeddings import embeddings, images
 from .sdk import sdk
 
 PARTS = {
-    "chat": measure.chat,
+    "chat": chat,
+    "prepared": prepared,
     "embeddings": embeddings,
     "images": images,
     "start": measure.start,

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .load import prompt
-from .measure import Row
+from .rows import Row
 
 KEY = "a-key-for-the-benchmark"
 #: Tries of each case and round.

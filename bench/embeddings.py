@@ -31,8 +31,8 @@ from interlingua.config.load import data_dir
 from . import embedders, native
 from .embedders import OURS, Embedder
 from .load import prompt
-from .measure import Row
 from .processes import cpu_s
+from .rows import Row
 
 #: A turn of one side.
 SECONDS = 3.0

@@ -18,8 +18,8 @@ from peers.peers import free_port
 
 from . import gateways, native
 from .gateways import Gateway, request
-from .measure import Row
 from .processes import cpu_s, largest_mb, memory_mb
+from .rows import Row
 
 OURS = "Interlingua"
 #: What one figure of one round takes.

@@ -15,15 +15,17 @@ from interlingua.server.build import build, plan
 from interlingua.server.live import Live
 from interlingua.server.run import listen, server_of, url_of
 
-CONFIG = """
+#: Calls that the chat model works on at once, and the context of each.
+SLOTS, CONTEXT = 16, 1024
+CONFIG = f"""
 [server]
 port = 0
 
 [[deployment]]
 name = "smollm2"
 model = "smollm2-135m-instruct"
-context_length = 1024
-slots = 8
+context_length = {CONTEXT}
+slots = {SLOTS}
 """
 KEY = "a-key-for-the-benchmark"
 

@@ -1,6 +1,5 @@
-"""The measurements, each a ratio of two sides in one run, alternating."""
+"""Start, memory and size: figures of their own, beside nothing."""
 
-import asyncio
 import json
 import os
 import re
@@ -12,71 +11,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from .load import Door, chat_round
+from .rows import Row
 
 PYTHON = sys.executable
-
-
-class Row(NamedTuple):
-    """A line of the table: what was measured, both sides, their ratio, and the figure to hold."""
-
-    what: str
-    ours: str
-    floor: str
-    ratio: str
-    holds: str
-
-
-@contextmanager
-def host() -> Iterator[tuple[Door, Door]]:
-    """The doors of one running server: chat through it, and its engine directly."""
-    process = subprocess.Popen(
-        [PYTHON, "-m", "bench.host"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert process.stdout is not None
-        said = json.loads(process.stdout.readline())
-        key = {"api-key": said["key"]}
-        yield (
-            Door("server", said["url"] + "/v1/chat/completions", key),
-            Door("engine", "http://engine/v1/chat/completions", said["headers"], said["socket"]),
-        )
-    finally:
-        process.terminate()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def chat(rounds: int) -> Iterator[Row]:
-    """Tokens per second and time to first token, through the server and directly."""
-    with host() as (server, engine):
-        seed = iter(range(10**6))
-        for streams in (1, 4, 8):
-            rates: dict[str, list[float]] = {"server": [], "engine": []}
-            firsts: dict[str, list[float]] = {"server": [], "engine": []}
-            # One stream is soon over, and one answer that ends early weighs the most there.
-            for number in range(rounds * (3 if streams == 1 else 1) + 1):
-                doors = (server, engine) if number % 2 else (engine, server)
-                for door in doors:
-                    seeds = [next(seed) for _ in range(streams)]
-                    rate, first = asyncio.run(chat_round(door, seeds, words=60, max_tokens=96))
-                    if number:  # the first round warms up
-                        rates[door.name].append(rate)
-                        firsts[door.name].append(first)
-            yield _paired(
-                f"chat, {streams} streams: tokens/s", rates["server"], rates["engine"], "≥ 0.97"
-            )
-            yield _paired(
-                f"chat, {streams} streams: time to first token, ms",
-                [first * 1000 for first in firsts["server"]],
-                [first * 1000 for first in firsts["engine"]],
-                "≤ 1.05",
-            )
 
 
 def start(rounds: int) -> Iterator[Row]:
@@ -164,14 +104,6 @@ def _timed(command: list[str]) -> float:
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
-
-
-def _paired(what: str, ours: list[float], floor: list[float], holds: str) -> Row:
-    ratios = [one / other for one, other in zip(ours, floor, strict=True)]
-    spread = f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return Row(
-        what, f"{statistics.median(ours):.1f}", f"{statistics.median(floor):.1f}", spread, holds
-    )
 
 
 def _plain(what: str, values: Any, holds: str) -> Row:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import plot
-from .measure import Row
+from .rows import Row
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results.json"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .measure import Row
+from .rows import Row
 
 #: Chunks of one streamed answer, each in a write of its own.
 CHUNKS = 2000

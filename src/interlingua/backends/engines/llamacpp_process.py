@@ -4,15 +4,23 @@ Run by :class:`~interlingua.backends.engines.process.EngineProcess`; see :mod:`.
 """
 
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .lifeline import refuse, take_settings
 
+if TYPE_CHECKING:
+    import xllamacpp
+
 #: A prefill can be cancelled, and others get their turn, between two batches of it.
 _BATCH = 128
 #: Prompts kept for calls that begin alike; the engine's own default grows to 8 GiB.
 _CACHE_MIB = 128
+#: Up to here the weights are copied into memory rather than mapped: mapped ones get no huge
+#: pages, and every look into one of 4 KiB takes its time. Larger files load sooner mapped.
+_COPIED_BYTES = 1 << 30
 #: Besides the calls worked on: waiting ones, tokenizing, probes.
 _SPARE_HTTP_THREADS = 8
 
@@ -32,13 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     normalize: bool = True
 
 
-def main() -> None:
-    """Load the model and serve it until the parent ends this process."""
-    settings = msgspec.convert(take_settings(), Settings)
-    try:
-        import xllamacpp  # noqa: PLC0415 - only after the tie to the parent
-    except ImportError as error:
-        refuse(f"{error}. Install it: pip install 'interlingua[llamacpp]'")
+def _params(settings: Settings) -> "xllamacpp.CommonParams":
+    import xllamacpp  # noqa: PLC0415 - only after the tie to the parent
+
     params = xllamacpp.CommonParams()
     params.model.path = settings.path
     params.model_alias = {settings.name}
@@ -50,6 +54,8 @@ def main() -> None:
     params.n_ctx = settings.slots * settings.context
     params.n_batch = params.n_ubatch = settings.context if settings.embedding else _BATCH
     params.cache_ram_mib = _CACHE_MIB
+    if Path(settings.path).stat().st_size <= _COPIED_BYTES:
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.warmup = False
     params.verbosity = -1
     params.fit_params = False
@@ -63,9 +69,19 @@ def main() -> None:
         if settings.pooling is not None:
             kind = f"LLAMA_POOLING_TYPE_{settings.pooling.upper()}"
             params.pooling_type = getattr(xllamacpp.llama_pooling_type, kind)
+    return params
+
+
+def main() -> None:
+    """Load the model and serve it until the parent ends this process."""
+    settings = msgspec.convert(take_settings(), Settings)
     try:
-        server = xllamacpp.Server(params)
-    except (RuntimeError, ValueError) as error:
+        import xllamacpp  # noqa: PLC0415 - only after the tie to the parent
+    except ImportError as error:
+        refuse(f"{error}. Install it: pip install 'interlingua[llamacpp]'")
+    try:
+        server = xllamacpp.Server(_params(settings))
+    except (OSError, RuntimeError, ValueError) as error:
         refuse(f"llama.cpp refuses {settings.path} ({error})")
     threading.Event().wait()
     del server  # never reached: the life line ends this process
