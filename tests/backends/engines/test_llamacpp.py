@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interlingua.backends.engines.llamacpp import LlamaCpp
+from interlingua.backends.engines.process import EngineProcess
 from interlingua.catalog.card import StoredModel
 from interlingua.catalog.local import card_for_path
 from interlingua.errors import (
@@ -404,6 +406,18 @@ async def test_a_bad_file_is_named_before_anything_starts(folder):
         backend(StoredModel(card=stored.card, files={"model": bad}))
     with pytest.raises(ModelFileError, match="names no GGUF file"):
         backend(StoredModel(card=stored.card, files={}))
+
+
+def test_its_threads_give_the_cores_back_soon(tiny):
+    given: dict[str, Any] = {}
+
+    def launch(name: str, **options: Any) -> EngineProcess:
+        given.update(options)
+        return EngineProcess(name, **options)
+
+    backend(tiny, launch=launch, environment={"LANG": "C"})
+    assert given["environment"]["LANG"] == "C"
+    assert 0 < int(given["environment"]["GOMP_SPINCOUNT"]) < 10_000
 
 
 async def test_an_engine_that_is_closed_is_not_ready(tiny):

@@ -14,13 +14,13 @@ from .lifeline import refuse, take_settings
 if TYPE_CHECKING:
     import xllamacpp
 
-#: A prefill can be cancelled, and others get their turn, between two batches of it.
-_BATCH = 128
+#: Files up to here are of small models.
+_SMALL_BYTES = 1 << 30
+#: A prefill can be cancelled, and others get their turn, between two batches of it. A small
+#: model's take half a second all the same.
+_BATCH, _SMALL_BATCH = 128, 256
 #: Prompts kept for calls that begin alike; the engine's own default grows to 8 GiB.
 _CACHE_MIB = 128
-#: Up to here the weights are copied into memory rather than mapped: mapped ones get no huge
-#: pages, and every look into one of 4 KiB takes its time. Larger files load sooner mapped.
-_COPIED_BYTES = 1 << 30
 #: Besides the calls worked on: waiting ones, tokenizing, probes.
 _SPARE_HTTP_THREADS = 8
 
@@ -52,10 +52,14 @@ def _params(settings: Settings) -> "xllamacpp.CommonParams":
     params.kv_unified = False
     params.n_parallel = settings.slots
     params.n_ctx = settings.slots * settings.context
-    params.n_batch = params.n_ubatch = settings.context if settings.embedding else _BATCH
-    params.cache_ram_mib = _CACHE_MIB
-    if Path(settings.path).stat().st_size <= _COPIED_BYTES:
+    small = Path(settings.path).stat().st_size <= _SMALL_BYTES
+    batch = _SMALL_BATCH if small else _BATCH
+    params.n_batch = params.n_ubatch = settings.context if settings.embedding else batch
+    if small:
+        # Read into memory, since a mapped file gets no huge pages; a large one loads sooner
+        # mapped.
         params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+    params.cache_ram_mib = _CACHE_MIB
     params.warmup = False
     params.verbosity = -1
     params.fit_params = False
