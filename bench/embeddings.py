@@ -32,7 +32,7 @@ from . import embedders, native
 from .embedders import OURS, Embedder
 from .load import prompt
 from .processes import cpu_s
-from .rows import Row
+from .rows import Row, paired
 
 #: A turn of one side.
 SECONDS = 3.0
@@ -139,10 +139,10 @@ def _compared(
     for name in sides:
         if name != OURS:
             holds = goal.bare if name == _BARE else goal.peers
-            yield _ratio(f"{what}: beside {name}", rates[OURS], rates[name], holds)
+            yield paired(f"{what}: beside {name}", rates[OURS], rates[name], holds)
     for name in sides:
         if name != OURS:
-            yield _ratio(f"the same, CPU ms each: beside {name}", costs[OURS], costs[name], "")
+            yield paired(f"the same, CPU ms each: beside {name}", costs[OURS], costs[name], "")
 
 
 @contextmanager
@@ -202,17 +202,6 @@ def _picture(seed: int, kind: str) -> str:
     Image.fromarray(np.clip(drawn, 0, 255).astype(np.uint8)).save(buffer, kind, **options)
     packed = base64.b64encode(buffer.getvalue()).decode()
     return f"data:image/{kind.lower()};base64,{packed}"
-
-
-def _ratio(what: str, ours: Sequence[float], other: Sequence[float], holds: str) -> Row:
-    ratios = [one / their for one, their in zip(ours, other, strict=True)]
-    return Row(
-        what,
-        f"{statistics.median(ours):.1f}",
-        f"{statistics.median(other):.1f}",
-        f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})",
-        holds,
-    )
 
 
 def _tell(what: str) -> None:

@@ -19,7 +19,7 @@ from peers.peers import free_port
 from . import gateways, native
 from .gateways import Gateway, request
 from .processes import cpu_s, largest_mb, memory_mb
-from .rows import Row
+from .rows import Row, paired
 
 OURS = "Interlingua"
 #: What one figure of one round takes.
@@ -119,7 +119,9 @@ def _latencies(added: Mapping[str, Figures]) -> Iterator[Row]:
             said = f"{statistics.median(values):.2f}"
             yield Row(f"{what}: {name}", said, "", f"{min(values):.2f} to {max(values):.2f}", holds)
         if OURS in figures and "ferrogw" in figures:
-            yield _compare(f"{what}: beside ferrogw", figures[OURS], figures["ferrogw"], "≤ 1.0")
+            yield paired(
+                f"{what}: beside ferrogw", figures[OURS], figures["ferrogw"], "≤ 1.0", digits=2
+            )
 
 
 def _loaded(
@@ -211,7 +213,7 @@ def _growth(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
     raw["grown_us"], raw["sizes_us"] = grown, sizes
     least = grown["1 deployment, 1 key"]
     for name, values in grown.items():
-        yield _compare(f"CPU a call with {name}, µs", values, least, "0.85 to 1.15")
+        yield paired(f"CPU a call with {name}, µs", values, least, "0.85 to 1.15", digits=2)
     for name, values in sizes.items():
         yield Row(f"CPU a call of {name}, µs", f"{statistics.median(values):.0f}", "", "", "")
     # From 1 kB on, so that what every call costs doesn't count.
@@ -225,7 +227,7 @@ def _growth(folder: Path, rounds: int, raw: dict[str, Any]) -> Iterator[Row]:
     }
     for name, values in further.items():
         what = f"CPU a further kB up to {name}, µs"
-        yield _compare(what, values, further["100 kB"], "0.85 to 1.15")
+        yield paired(what, values, further["100 kB"], "0.85 to 1.15", digits=2)
 
 
 def _start(rounds: int, raw: dict[str, Any]) -> Row:
@@ -252,19 +254,7 @@ def _compared(
         if mine is None or name == ours:
             yield Row(f"{what}: {name}", f"{statistics.median(values):.1f}", "", _range(values), "")
             continue
-        yield _compare(f"{what}: beside {name}", mine, values, goals.get(name, ""))
-
-
-def _compare(what: str, ours: Sequence[float], other: Sequence[float], holds: str) -> Row:
-    """Both sides' medians, and that of the rounds' ratios."""
-    ratios = [one / theirs for one, theirs in zip(ours, other, strict=True)]
-    return Row(
-        what,
-        f"{statistics.median(ours):.2f}",
-        f"{statistics.median(other):.2f}",
-        f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
-        holds,
-    )
+        yield paired(f"{what}: beside {name}", mine, values, goals.get(name, ""), digits=2)
 
 
 def _range(values: Sequence[float]) -> str:

@@ -1,6 +1,7 @@
 """A line of a table, made of what was measured."""
 
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -14,10 +15,16 @@ class Row(NamedTuple):
     holds: str
 
 
-def paired(what: str, ours: list[float], floor: list[float], holds: str) -> Row:
+def paired(
+    what: str, ours: Sequence[float], floor: Sequence[float], holds: str, *, digits: int = 1
+) -> Row:
     """Both sides' medians, and the median of the rounds' ratios with its range."""
     ratios = [one / other for one, other in zip(ours, floor, strict=True)]
-    spread = f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    middle, least, most = statistics.median(ratios), min(ratios), max(ratios)
     return Row(
-        what, f"{statistics.median(ours):.1f}", f"{statistics.median(floor):.1f}", spread, holds
+        what,
+        f"{statistics.median(ours):.{digits}f}",
+        f"{statistics.median(floor):.{digits}f}",
+        f"{middle:.3f} ({least:.{digits + 1}f} to {most:.{digits + 1}f})",
+        holds,
     )
