@@ -61,7 +61,7 @@ class FaultProxy:
         self._target = target
         self._at = at
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -75,8 +75,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.close()
-        self.cut()
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -87,6 +86,11 @@ class FaultProxy:
 
     def _run(self, work: Coroutine[Any, Any, Made]) -> Made:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _end(self) -> None:
+        # Here, since a server that another thread closes while its last connection ends fails.
+        self._server.close()
+        await self._cut()
 
     async def _cut(self) -> None:
         for task in self._tasks:

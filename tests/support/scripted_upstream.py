@@ -77,7 +77,7 @@ class ScriptedUpstream:
         handler = type("Handler", (_Handler,), {"upstream": self})
         self._server = _Server(("127.0.0.1", port), handler)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
         self.port: int = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
