@@ -62,6 +62,16 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
 
 
+class Records(Protocol):
+    """Where usage is put down, as :class:`interlingua.storage.spool.Spool` does it."""
+
+    lost: int
+
+    @property
+    def waiting(self) -> int:
+        """Calls whose usage couldn't be put down yet."""
+
+
 class Measured(Protocol):
     """A call that has ended, as :class:`interlingua.gateway.meter.CallMeter` knows it."""
 
@@ -144,6 +154,10 @@ class Telemetry:
         if tally is None:
             tally = self._tallies[where] = _Tally()
         tally.add(call)
+
+    def watch_usage(self, records: Records) -> None:
+        """Show what of the usage couldn't be put down."""
+        self._registry.register(_Usage(records))
 
     @contextlib.contextmanager
     def watching_loop(self) -> Iterator[None]:
@@ -296,6 +310,26 @@ class _Loop(Collector):
         )
         lag.add_metric((), self._lag.buckets(), self._lag.total)
         yield lag
+
+
+class _Usage(Collector):
+    """What isn't on record yet, or never will be."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def collect(self) -> Iterator[Metric]:  # type: ignore[explicit-override]  # 3.12's
+        waiting = GaugeMetricFamily(
+            "interlingua_usage_waiting",
+            "Calls whose usage couldn't be put down yet, as on a full disk; it is in memory.",
+        )
+        waiting.add_metric((), self._records.waiting)
+        lost = CounterMetricFamily(
+            "interlingua_usage_lost",
+            "Calls whose usage is lost, since too many were waiting to be put down.",
+        )
+        lost.add_metric((), self._records.lost)
+        yield from (waiting, lost)
 
 
 class _Deployments(Collector):

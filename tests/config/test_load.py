@@ -327,6 +327,11 @@ def test_half_a_certificate_or_two_are_refused(settings: str, said: str) -> None
     assert said in refusal(f"[server]\n{settings}\n{DEPLOYMENT}")
 
 
+def test_a_record_that_is_not_kept_cannot_be_required() -> None:
+    settings = "usage = false\nusage_required = true"
+    assert "server.usage_required: usage isn't" in refusal(f"[server]\n{settings}\n{DEPLOYMENT}")
+
+
 ISSUER = '[[issuer]]\nissuer = "https://login.example"\nallow_all = true\n'
 
 

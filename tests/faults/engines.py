@@ -11,8 +11,7 @@ from interlingua.backends.engines.process import EngineProcess
 from interlingua.config.schema import Config
 from interlingua.server.app import App
 from interlingua.server.build import build, plan
-from interlingua.server.metering import Meters
-from interlingua.storage.meter import UsageMeter
+from interlingua.server.metering import recording
 from interlingua.storage.spool import Spool
 from interlingua.telemetry import Telemetry
 
@@ -110,7 +109,7 @@ def standing(folder: Path) -> Iterator[Stand]:
     lines = Lines(folder)
     gateway = build(plan(config, folder), config, launch=lines.launch).gateway
     spool = Spool(folder / "usage")
-    meter = Meters(Telemetry(list), UsageMeter(spool))
+    meter = recording(Telemetry(list), spool)
     try:
         with served(App(gateway, config, [KEY], meter=meter)) as url:
             port = int(url.rpartition(":")[2])

@@ -16,8 +16,7 @@ from interlingua.gateway.circuit import Circuit
 from interlingua.gateway.deployments import Deployment
 from interlingua.server.app import App
 from interlingua.server.build import build, plan
-from interlingua.server.metering import Meters
-from interlingua.storage.meter import UsageMeter
+from interlingua.server.metering import recording
 from interlingua.storage.spool import Spool
 from interlingua.telemetry import Telemetry
 
@@ -199,7 +198,7 @@ def standing(folder: Path) -> Iterator[Stand]:
         gateway = build(plan(settled, folder), settled).gateway
         usage = folder / "usage"
         spool = Spool(usage)
-        meter = Meters(Telemetry(list), UsageMeter(spool))
+        meter = recording(Telemetry(list), spool)
         with served(App(gateway, settled, [KEY], meter=meter)) as url:
             port = int(url.rpartition(":")[2])
             yield Stand(port, proxy, gateway.deployments, usage)

@@ -12,9 +12,8 @@ from interlingua.config.schema import Config, ServerConfig
 from interlingua.gateway.deployments import Deployment
 from interlingua.gateway.gateway import Gateway
 from interlingua.server.app import App
-from interlingua.server.metering import Meters
+from interlingua.server.metering import recording
 from interlingua.storage.ledger import Ledger, UsageRow
-from interlingua.storage.meter import UsageMeter
 from interlingua.storage.spool import Spool
 from interlingua.telemetry import Telemetry
 
@@ -29,16 +28,12 @@ class Kept:
         spool = Spool(directory)
         deployments = [Deployment(name=b.info.model_name, backend=b) for b in backends]
         config = Config(server=ServerConfig())
-        meter = Meters(Telemetry(list), UsageMeter(spool))
+        meter = recording(Telemetry(list), spool)
         self.app = App(Gateway(deployments), config, [KEY], meter=meter)
         self.close = spool.close
 
     def rows(self) -> list[UsageRow]:
-        ledger = Ledger(self._directory.with_suffix(".db"))
-        ledger.collect(self._directory)
-        rows = ledger.rows(["operation", "deployment", "key"])
-        ledger.close()
-        return rows
+        return _rows(self._directory)
 
     def row(self) -> UsageRow:
         (row,) = self.rows()
@@ -132,3 +127,49 @@ def test_every_call_has_the_id_of_its_reply(directory: Path) -> None:
     assert all(call_id.encode() in lines for call_id in ids)
     assert lines.count(b"\n") == len(ids)
     kept.close()
+
+
+def test_calls_are_refused_while_a_usage_that_is_required_cannot_be_put_down(
+    directory: Path,
+) -> None:
+    now = 100.0
+    spool = Spool(directory, now=lambda: now)
+    directory.write_text("in the way")
+    required = Config(server=ServerConfig(usage_required=True))
+    meter = recording(Telemetry(list), spool)
+    gateway = Gateway([Deployment(name="echo", backend=EchoBackend())])
+    app = App(gateway, required, [KEY], meter=meter, records=spool)
+    with served(app) as url, httpx2.Client(base_url=url, headers={"api-key": KEY}) as client:
+        # Who finds out is answered: it was not known before.
+        assert client.post("/chat/completions", json=CHAT).status_code == 200
+        refused = client.post("/chat/completions", json=CHAT)
+        assert refused.status_code == 503
+        assert "Usage can't be put down" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "1"
+        assert "interlingua_usage_waiting 2.0" in client.get("/metrics").text
+        directory.unlink()
+        now += 1.0
+        assert client.post("/chat/completions", json=CHAT).status_code == 200
+        assert "interlingua_usage_waiting 0.0" in client.get("/metrics").text
+    spool.close()
+    rows = _rows(directory)
+    assert sorted((row.calls, row.errors) for row in rows) == [(1, 1), (2, 0)]
+
+
+def test_calls_are_answered_while_usage_cannot_be_put_down(directory: Path) -> None:
+    directory.write_text("in the way")
+    kept = Kept(directory, EchoBackend())
+    with served(kept.app) as url, httpx2.Client(headers={"api-key": KEY}) as client:
+        for _ in range(3):
+            assert client.post(f"{url}/chat/completions", json=CHAT).status_code == 200
+    directory.unlink()
+    kept.close()
+    assert kept.row().calls == 3
+
+
+def _rows(directory: Path) -> list[UsageRow]:
+    ledger = Ledger(directory.with_suffix(".db"))
+    ledger.collect(directory)
+    rows = ledger.rows(["operation", "deployment", "key"])
+    ledger.close()
+    return rows

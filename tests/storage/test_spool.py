@@ -72,6 +72,23 @@ def test_its_files_are_their_owners_alone(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_it_has_caught_up_when_nothing_waits_and_tries_again_when_it_is_time(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    spool = Spool(tmp_path / "usage", now=clock)
+    assert spool.caught_up()
+    (tmp_path / "usage").write_text("in the way")
+    spool.append(record(1))
+    assert not spool.caught_up()
+    (tmp_path / "usage").unlink()
+    assert not spool.caught_up()
+    clock.time += 1
+    assert spool.caught_up()
+    assert ids(tmp_path / "usage") == [1]
+    spool.close()
+
+
 def test_nothing_is_lost_or_torn_while_the_disk_is_full(
     tmp_path: Path, short_files: None, caplog: pytest.LogCaptureFixture
 ) -> None:

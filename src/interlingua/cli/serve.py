@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interlingua.server.build import Planned
     from interlingua.server.emulator import Recorded, Replayed
     from interlingua.server.loaded import Start
-    from interlingua.storage.meter import UsageMeter
+    from interlingua.storage.spool import Spool
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -203,8 +203,8 @@ def _run_alone(start: "Start", context: "SSLContext | None") -> None:
     from interlingua.server.single import Single
 
     settings = start.loaded.config.server
-    with _usage(settings, start.data_dir) as meters:
-        live = Single(start, *meters).live
+    with _usage(settings, start.data_dir) as records:
+        live = Single(start, records).live
         server_of(live, settings, on_start=start.tell, tls=context).run(sockets=[start.listener])
 
 
@@ -218,15 +218,15 @@ def _run_workers(start: "Start") -> None:
 
 
 @contextlib.contextmanager
-def _usage(settings: "ServerConfig", directory: Path) -> "Iterator[list[UsageMeter]]":
-    """What keeps usage, where it is to be kept."""
+def _usage(settings: "ServerConfig", directory: Path) -> "Iterator[Spool | None]":
+    """Where usage is put down, if it is to be."""
     if not settings.usage:
-        yield []
+        yield None
         return
     from interlingua.storage.collector import recorded
 
-    with recorded(directory) as meter:
-        yield [meter]
+    with recorded(directory) as spool:
+        yield spool
 
 
 def _settled(

@@ -96,6 +96,19 @@ def check_keys(config: Config) -> None:
         known[each.key] = where
 
 
+def check_usage(config: Config) -> None:
+    """Refuse to require a record that isn't kept.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if config.server.usage_required and not config.server.usage:
+        raise ConfigError(
+            "server.usage_required: usage isn't kept at all (server.usage = false); set one of "
+            "them otherwise."
+        )
+
+
 def check_hosts(config: Config) -> None:
     """Refuse entries of ``remote_images`` that aren't hosts.
 

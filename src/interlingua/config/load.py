@@ -27,6 +27,7 @@ from .check import (
     check_keys,
     check_names,
     check_tls,
+    check_usage,
 )
 from .issuers import check_issuers
 from .schema import Config, DeploymentConfig, KeyConfig
@@ -106,6 +107,7 @@ def load(
         check_keys(config)
         check_hosts(config)
         check_tls(config)
+        check_usage(config)
         check_issuers(config)
         _check_exposure(config)
     except ConfigError as error:

@@ -44,6 +44,21 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Literal["dev"] | None,
         Meta(description="dev: TLS with a certificate that is made and kept on this machine."),
     ] = None
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Connections that each process holds at a time; one more is answered "
+            "with 503 and closed.",
+        ),
+    ] = 16384
+    max_connections_by_address: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="The same for those from one address (IPv6: one /64). Unset: no limit "
+            "of their own, since all that come through a proxy have one address.",
+        ),
+    ] = None
     max_body_bytes: Annotated[
         int, Meta(ge=1024, description="Longest request body; a longer one is 413.")
     ] = 32 * 1024 * 1024
@@ -88,6 +103,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "for `interlingua usage`."
         ),
     ] = True
+    usage_required: Annotated[
+        bool,
+        Meta(
+            description="Whether calls are refused with 503 while usage can't be put down, as on "
+            "a full disk. Else they are answered, and it is kept in memory until then."
+        ),
+    ] = False
     data_dir: Annotated[
         str | None,
         Meta(

@@ -14,6 +14,7 @@ from interlingua.gateway.gateway import Gateway
 from interlingua.gateway.limits import Shares
 from interlingua.gateway.meter import Meter
 from interlingua.headers import ALLOW, CHALLENGE
+from interlingua.storage.spool import Spool
 from interlingua.telemetry import Telemetry
 
 from . import ops
@@ -41,9 +42,11 @@ class App:
         *,
         meter: Meter | None = None,
         shares: Shares | None = None,
+        records: Spool | None = None,
     ) -> None:
         """Nothing is sent or started yet. ``meter``: telemetry of its own unless given.
-        ``shares``: where the config's limits are kept; unused where it has none.
+        ``shares``: where the config's limits are kept; unused where it has none. ``records``:
+        where usage is put down, for a config that requires it.
 
         Raises:
             ModuleNotFoundError: the config accepts tokens, and what checks them isn't
@@ -52,7 +55,14 @@ class App:
         self.gateway = gateway
         authenticator = Authenticator(Keys(keys, config.key), _tokens(config))
         meter = meter or Telemetry(lambda: ops.observe(gateway.deployments))
-        self._endpoint = Endpoint(gateway, authenticator, config.server, meter=meter, shares=shares)
+        self._endpoint = Endpoint(
+            gateway,
+            authenticator,
+            config.server,
+            meter=meter,
+            shares=shares,
+            records=records if config.server.usage_required else None,
+        )
         self._dialects: dict[DialectName, ServerDialect] = {
             "azure": AzureDialect(default_policy=config.server.extra_parameters),
             "openai": OpenAIDialect(),

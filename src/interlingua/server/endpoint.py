@@ -35,6 +35,7 @@ from interlingua.gateway.limits import Shares
 from interlingua.gateway.meter import CallMeter, Meter
 from interlingua.headers import ANSWERED_BY, CHANGES, DEPLOYMENT, MODEL_MESH
 from interlingua.http import HttpCall
+from interlingua.storage.spool import Spool
 from interlingua.types.chat import ChatCompletion, ChatDelta
 from interlingua.types.completions import Completion, CompletionDelta
 from interlingua.types.embeddings import Embeddings
@@ -99,8 +100,11 @@ class Endpoint:
         *,
         meter: Meter,
         shares: Shares | None = None,
+        records: Spool | None = None,
     ) -> None:
-        """``shares``: where the config's limits are kept; ``None``: it has none."""
+        """``shares``: where the config's limits are kept; ``None``: it has none. ``records``:
+        where usage must be put down; ``None``: calls are answered without, too.
+        """
         self.gateway = gateway
         self.draining = False
         self._refuses = False
@@ -108,6 +112,7 @@ class Endpoint:
         self._settings = settings
         self._meter = meter
         self._shares = shares
+        self._records = records
         self._documented = settings.is_local if settings.docs is None else settings.docs
         self._started = int(time.time())
         self._deadlines = Deadlines()
@@ -232,6 +237,10 @@ class Endpoint:
     ) -> None:
         if self._refuses:
             raise Unavailable("The server is stopping. Try again.")
+        if self._records is not None and not self._records.caught_up():
+            raise Unavailable(
+                "Usage can't be put down, and no call is answered without. Try later."
+            )
         deadline = asyncio.get_running_loop().time() + self._settings.call_timeout_s
         body = b""
         if exchange.method == "POST":

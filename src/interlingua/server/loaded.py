@@ -37,7 +37,18 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: What only a start decides.
-_AT_START = ("host", "port", "tls", "tls_cert", "tls_key", "data_dir", "usage", "workers")
+_AT_START = (
+    "host",
+    "port",
+    "tls",
+    "tls_cert",
+    "tls_key",
+    "data_dir",
+    "usage",
+    "workers",
+    "max_connections",
+    "max_connections_by_address",
+)
 
 
 def said_of(before: Config, after: Config) -> str:

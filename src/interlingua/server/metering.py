@@ -7,6 +7,9 @@ from typing import Protocol
 from interlingua.errors import ApiError
 from interlingua.gateway.allowance import Allowance
 from interlingua.gateway.meter import CallMeter, Meter
+from interlingua.storage.meter import UsageMeter
+from interlingua.storage.spool import Spool
+from interlingua.telemetry import Telemetry
 
 from .exchange import ClientGone, Exchange
 
@@ -33,6 +36,14 @@ class Meters:
 
     async def page(self) -> tuple[str, bytes]:
         return await self._first.page()
+
+
+def recording(telemetry: Telemetry, records: Spool | None) -> Meters:
+    """Counts calls, and puts down what each used, if it is told where."""
+    if records is None:
+        return Meters(telemetry)
+    telemetry.watch_usage(records)
+    return Meters(telemetry, UsageMeter(records))
 
 
 class metered:  # noqa: N801 - used as a function

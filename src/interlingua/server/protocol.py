@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from .asgi import Receive, Send
+from .crowd import Crowd
 from .exchange import CONNECTION
 
 #: How long a request's head may take from its first byte on.
@@ -31,8 +32,9 @@ _MOST_UNSENT = 64 * 1024
 class State(ServerState):
     """What the connections of a server share."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowd: Crowd) -> None:
         super().__init__()
+        self.crowd = crowd
         #: How long an idle connection stays once the server is stopping.
         self.linger_s = 0.0
 
@@ -61,6 +63,13 @@ class Connection(HttpToolsProtocol):
         self._idle_clock: asyncio.TimerHandle | None = None
         #: Ends the connection: in a head that takes too long, or idle while the server stops.
         self._clock: asyncio.TimerHandle | None = None
+
+    def connection_made(  # type: ignore[explicit-override]  # see above
+        self, transport: asyncio.BaseTransport
+    ) -> None:
+        transport = cast("asyncio.Transport", transport)
+        if self._state.crowd.enter(transport):
+            super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:  # type: ignore[explicit-override]  # see above
         super().data_received(data)
@@ -119,6 +128,7 @@ class Connection(HttpToolsProtocol):
         if self._idle_clock is not None:
             self._idle_clock.cancel()
         super().connection_lost(exc)
+        self._state.crowd.leave(self.transport)
         self._lost = True
         if self._leave is not None:
             self._leave()

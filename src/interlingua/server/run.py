@@ -23,6 +23,7 @@ import uvicorn
 from interlingua.config.schema import ServerConfig
 from interlingua.errors import ConfigError
 
+from .crowd import Crowd
 from .live import Live
 from .protocol import Connection, State
 
@@ -105,7 +106,8 @@ def server_of(
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     logging.getLogger("uvicorn.error").addFilter(_worth_telling)
-    return _Server(config, app, on_start, replaced=replaced)
+    crowd = Crowd(settings.max_connections, settings.max_connections_by_address)
+    return _Server(config, app, on_start, crowd, replaced=replaced)
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
@@ -121,11 +123,12 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         app: Live,
         on_start: Callable[[], None] | None,
+        crowd: Crowd,
         *,
         replaced: bool,
     ) -> None:
         super().__init__(config)
-        self._state = self.server_state = State()
+        self._state = self.server_state = State(crowd)
         self._replaced = replaced
         self._app = app
         self._on_start = on_start

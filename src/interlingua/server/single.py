@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 from interlingua.gateway.limits import OwnShares
+from interlingua.storage.spool import Spool
 from interlingua.telemetry import Telemetry
 
 from . import ops
@@ -14,16 +15,18 @@ from .build import Built, build
 from .limiting import limits_of, used_today
 from .live import Live
 from .loaded import Loaded, Start, said_of
-from .metering import CallsMeter, Meters
+from .metering import recording
 
 
 class Single:
     """``live`` is the ASGI application."""
 
-    def __init__(self, start: Start, *meters: CallsMeter) -> None:
+    def __init__(self, start: Start, records: Spool | None = None) -> None:
+        """``records``: where usage is put down; ``None``: nowhere."""
         self._start = start
+        self._records = records
         self._telemetry = Telemetry(lambda: ops.observe(self.live.deployments))
-        self._meter = Meters(self._telemetry, *meters)
+        self._meter = recording(self._telemetry, records)
         self._built: Built | None = None
         self._shares = OwnShares()
         self.live = Live(
@@ -49,7 +52,12 @@ class Single:
         self._shares.change(limits, used_today)
         shares = self._shares if limits else None
         return App(
-            self._built.gateway, loaded.config, loaded.keys, meter=self._meter, shares=shares
+            self._built.gateway,
+            loaded.config,
+            loaded.keys,
+            meter=self._meter,
+            shares=shares,
+            records=self._records,
         )
 
     def _used_today(self, loaded: Loaded) -> Mapping[str, int]:

@@ -26,7 +26,6 @@ from interlingua.backends.engines.process import Engine
 from interlingua.config.schema import Config
 from interlingua.errors import ApiError, ConfigError, ModelFileError, Unavailable
 from interlingua.storage.collector import places
-from interlingua.storage.meter import UsageMeter
 from interlingua.storage.spool import Spool
 from interlingua.telemetry import SharedTelemetry
 
@@ -37,7 +36,7 @@ from .control import Channel, channel
 from .leases import LeasedShares
 from .limiting import limits_of
 from .live import Live
-from .metering import Meters
+from .metering import recording
 from .run import server_of
 from .tls import certificate_of, context_of
 
@@ -61,8 +60,8 @@ class Worker:
         self._spool = spool
         self._built: Built | None = None
         self._telemetry = SharedTelemetry(lambda: ops.observe(self.live.deployments), self._pages)
-        usage = [UsageMeter(spool)] if orders.config.server.usage else []
-        self._meter = Meters(self._telemetry, *usage)
+        kept = orders.config.server.usage
+        self._meter = recording(self._telemetry, spool if kept else None)
         self._shares = LeasedShares(self._ask)
         self.live = Live(self._app(orders), beside=self._beside)
 
@@ -86,7 +85,12 @@ class Worker:
         self._shares.change(limits)
         shares = self._shares if limits else None
         return App(
-            self._built.gateway, orders.config, orders.keys, meter=self._meter, shares=shares
+            self._built.gateway,
+            orders.config,
+            orders.keys,
+            meter=self._meter,
+            shares=shares,
+            records=self._spool,
         )
 
     @contextlib.asynccontextmanager

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .ledger import Ledger, LedgerBusy
-from .meter import UsageMeter
 from .spool import Spool
 
 _EVERY_S = 1.0
@@ -20,12 +19,12 @@ def places(data_dir: Path) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def recorded(data_dir: Path) -> Iterator[UsageMeter]:
-    """A meter whose records end up in the ledger under ``data_dir``."""
+def recorded(data_dir: Path) -> Iterator[Spool]:
+    """A spool whose records end up in the ledger under ``data_dir``."""
     spool = Spool(places(data_dir)[1])
     with collected(data_dir):
         try:
-            yield UsageMeter(spool)
+            yield spool
         finally:
             spool.close()
 

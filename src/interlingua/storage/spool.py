@@ -52,6 +52,10 @@ class Spool:
         """Records that couldn't be written yet."""
         return len(self._waiting)
 
+    def caught_up(self) -> bool:
+        """Whether nothing waits; what does is tried again where that is due."""
+        return not self._waiting or (self._now() >= self._next_try and self.flush())
+
     def append(self, record: UsageRecord) -> None:
         """Put it down, or keep it until that works again."""
         if len(self._waiting) >= _MOST_WAITING:
