@@ -16,6 +16,7 @@ import threading
 import zlib
 
 import numpy as np
+import pybase64
 from PIL import Image, ImageOps
 
 from interlingua.catalog.card import ImageEmbedding
@@ -131,7 +132,7 @@ def _content(url: str, location: Location) -> bytes:
 def _decoded(data: str) -> bytes:
     """Base64 with or without its padding and white space, of which there rarely is any."""
     try:
-        return binascii.a2b_base64(data, strict_mode=True)
+        return pybase64.b64decode(data, validate=True)
     except ValueError:
         packed = "".join(data.split())
         return binascii.a2b_base64(packed + "=" * (-len(packed) % 4), strict_mode=True)
