@@ -24,6 +24,7 @@ from interlingua.config.schema import ServerConfig
 from interlingua.errors import ConfigError
 
 from .crowd import Crowd
+from .heap import keep_buffers
 from .live import Live
 from .protocol import Connection, State
 
@@ -137,6 +138,7 @@ class _Server(uvicorn.Server):
         self, sockets: list[socket.socket] | None = None
     ) -> None:
         await super().startup(sockets)
+        keep_buffers()
         # What was made so far stays: looking through it again and again for what doesn't
         # would stop every call for some 30 ms now and then.
         gc.collect()
