@@ -51,7 +51,7 @@ class Attended:
         TimeoutError: the time is up.
     """
 
-    __slots__ = ("_before", "_deadlines", "_exchange", "_stop", "_task", "_why", "deadline")
+    __slots__ = ("_before", "_deadlines", "_exchange", "_task", "_why", "deadline")
 
     def __init__(self, exchange: Exchange, deadline: float, deadlines: Deadlines) -> None:
         self.deadline = deadline
@@ -76,7 +76,7 @@ class Attended:
         self._task = task
         self._before = task.cancelling()
         self._deadlines.add(self)
-        self._stop = self._exchange.watch(self._left)
+        self._exchange.watch(self._left)
 
     def __exit__(
         self,
@@ -85,9 +85,7 @@ class Attended:
         trace: TracebackType | None,
     ) -> None:
         self._deadlines.discard(self)
-        self._stop()
-        if self._exchange.stall_check is not None:
-            self._exchange.stall_check.cancel()
+        self._exchange.unwatch()
         if (
             self._why is not None
             and self._task.uncancel() <= self._before

@@ -113,7 +113,7 @@ class Exchange:
     #: Headers that every reply of this caller has, as they are when it begins.
     stated: Callable[[], Sequence[tuple[bytes, bytes]]] | None = None
     #: Looks from time to time whether the client of a stream takes anything.
-    stall_check: asyncio.TimerHandle | None = None
+    _stall_check: asyncio.TimerHandle | None = None
     _headers: Mapping[str, str] | None = None
     _oversized = False
     #: The rest of the request isn't waited for.
@@ -121,6 +121,7 @@ class Exchange:
     _sending = False
     _sent = 0
     _leave: Callable[[], None] | None = None
+    _unwatch: Callable[[], object] | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = cast("HttpScope", scope)
@@ -217,20 +218,31 @@ class Exchange:
             "(max_body_bytes)."
         )
 
-    def watch(self, leave: Callable[[], None]) -> Callable[[], object]:
+    def watch(self, leave: Callable[[], None]) -> None:
         """Have ``leave`` called when the client does, or takes nothing of a stream for
-        ``STALL_S``; what ends the watch.
+        ``STALL_S``, until :meth:`unwatch`.
         """
         self._leave = leave
         if self._connection is not None:
-            return self._connection.watch(leave)
+            self._unwatch = self._connection.watch(leave)
+            return
 
         async def wait() -> None:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
             leave()
 
-        return asyncio.create_task(wait()).cancel
+        self._unwatch = asyncio.create_task(wait()).cancel
+
+    def unwatch(self) -> None:
+        """End the watch. What watched is let go of, so that nothing of a call is a cycle that
+        stays until the collector comes: the next call would get other memory, and cold.
+        """
+        if self._unwatch is not None:
+            self._unwatch()
+        self._leave = self._unwatch = None
+        if self._stall_check is not None:
+            self._stall_check.cancel()
 
     async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole reply."""
@@ -325,7 +337,7 @@ class Exchange:
             self._leave()
             return
         loop = asyncio.get_running_loop()
-        self.stall_check = loop.call_later(STALL_S, self._check_stall, self._sent)
+        self._stall_check = loop.call_later(STALL_S, self._check_stall, self._sent)
 
     def _head(self, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         """All headers of the reply."""
