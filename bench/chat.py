@@ -36,15 +36,31 @@ def host() -> Iterator[tuple[Door, Door]]:
         )
 
 
+@contextmanager
+def llama_server(file: Path) -> Iterator[Door]:
+    """llama.cpp's own server on that file."""
+    with _started("bench.llama_server", str(file), str(SLOTS), str(CONTEXT)) as address:
+        yield Door("llama.cpp", address + "/v1/chat/completions", {})
+
+
 def chat(rounds: int) -> Iterator[Row]:
-    """Tokens per second and time to first token, through the server and directly."""
-    with host() as (server, engine):
+    """Tokens per second and time to first token through the server, and beside it those of
+    llama.cpp's own server on the same file, and of the engine behind the server, directly.
+    """
+    stored = Store(data_dir(None)).get(require(MODEL))
+    assert stored is not None
+    with host() as (server, engine), llama_server(stored.files["model"]) as alone:
         for streams in (1, 4, 8, 16):
             # One stream is soon over, and one answer that ends early weighs the most there.
             times = rounds * (3 if streams == 1 else 1)
-            rates, firsts = _alternating((server, engine), streams, times)
-            yield paired(f"chat, {streams} streams: tokens/s", *rates, "≥ 0.97")
-            yield paired(f"chat, {streams} streams: time to first token, ms", *firsts, "≤ 1.05")
+            rates, firsts = _alternating((server, alone, engine), streams, times)
+            what = f"chat, {streams} streams:"
+            for place, peer in ((1, "llama.cpp's server alone"), (2, "the same engine")):
+                beside = f"beside {peer}"
+                yield paired(f"{what} tokens/s, {beside}", rates[0], rates[place], "≥ 0.97")
+                yield paired(
+                    f"{what} first token, ms, {beside}", firsts[0], firsts[place], "≤ 1.05"
+                )
 
 
 def prepared(rounds: int) -> Iterator[Row]:
@@ -56,9 +72,7 @@ def prepared(rounds: int) -> Iterator[Row]:
             f"{MODEL} is as downloaded: `interlingua models remove {MODEL}`, and pull it again"
         )
     downloaded = Store(ROOT / ".clients" / "downloaded").pull(card, as_is=True).files["model"]
-    alone = ("bench.llama_server", str(downloaded), str(SLOTS), str(CONTEXT))
-    with host() as (server, engine), _started(*alone) as address:
-        peer = Door("peer", address + "/v1/chat/completions", {})
+    with host() as (server, engine), llama_server(downloaded) as peer:
         for streams, holds in ((8, "≥ 1.3"), (1, "")):
             rates, firsts = _alternating((server, peer), streams, rounds * (1 if holds else 2))
             yield paired(f"prepared, {streams} streams: tokens/s", *rates, holds)
@@ -67,13 +81,14 @@ def prepared(rounds: int) -> Iterator[Row]:
 
 
 def _alternating(
-    doors: tuple[Door, Door], streams: int, rounds: int
+    doors: Sequence[Door], streams: int, rounds: int
 ) -> tuple[tuple[list[float], ...], tuple[list[float], ...]]:
     """For each door, the rounds' tokens per second; and the median milliseconds to the first."""
-    rates: tuple[list[float], ...] = ([], [])
-    firsts: tuple[list[float], ...] = ([], [])
+    rates: tuple[list[float], ...] = tuple([] for _ in doors)
+    firsts: tuple[list[float], ...] = tuple([] for _ in doors)
+    sides = range(len(doors))
     for number in range(rounds + 1):
-        for side in (0, 1) if number % 2 else (1, 0):
+        for side in sides if number % 2 else reversed(sides):
             seeds = [next(_SEEDS) for _ in range(streams)]
             rate, first = asyncio.run(chat_round(doors[side], seeds, words=60, max_tokens=96))
             if number:  # the first round warms up
